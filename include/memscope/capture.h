@@ -1,0 +1,85 @@
+/* Taking an image: stop the target, stream its memory through a consumer, let it go on. */
+#ifndef MEMSCOPE_CAPTURE_H
+#define MEMSCOPE_CAPTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "memscope/image.h"
+
+/* At most this many workers stream memory. */
+#define MS_WORKERS 2
+/* Windows are this big and aligned to it, except at the ends of a span. Bytes. */
+#define MS_WINDOW (256u * 1024)
+
+/* A piece of the target's memory that the consumer wants to see. */
+struct ms_span {
+    uint64_t start, end; /* page-aligned, half-open, inside one region */
+    uint32_t tag;        /* the consumer's own */
+    bool keep;           /* keep its bytes in a lean image too */
+};
+struct ms_spans {
+    MS_VECTOR(struct ms_span) list;
+};
+
+/* What passes through the cache at once. Bytes of pages that are not present are zeros. */
+struct ms_window {
+    const struct ms_span *span;
+    uint64_t start, end;  /* page-aligned */
+    const uint8_t *bytes; /* end - start of them, 64-byte aligned or better */
+    unsigned worker;      /* 0 … MS_WORKERS - 1 */
+};
+
+/*
+ * The consumer of a capture. All calls happen while the target is stopped (live,
+ * lean), or later on kept bytes (full, core), with equal results.
+ */
+struct ms_sink {
+    void *self;
+    /*
+     * Before the stop: the sizes are known within a few per cent. Allocate and
+     * populate what plan and the windows will fill.
+     */
+    struct ms_error *(*prepare)(void *self, const struct ms_image *image);
+    /*
+     * In the stop, once: regions, threads and auxv are there and small reads are
+     * possible with ms_image_read(). Fills SPANS, in address order, without
+     * overlap. May be called again after ms_sink.retry said so.
+     */
+    struct ms_error *(*plan)(void *self, struct ms_image *image, struct ms_spans *spans);
+    /* For each window that has present pages; several at once by different workers. */
+    void (*filter)(void *self, const struct ms_window *window);
+    /* After filter, strictly one after another in address order. */
+    void (*walk)(void *self, const struct ms_window *window);
+    /* After plan (walked false) and at the end (walked true): is another stop worth a try? */
+    bool (*retry)(void *self, bool walked);
+};
+
+struct ms_capture_options {
+    bool full;        /* all bytes are wanted: types, TUI, cores */
+    bool account;     /* smaps' figures are wanted */
+    unsigned attempts; /* stops to try when the sink asks for another; 0 means 4 */
+    const char *exe;     /* for cores: the executable, or NULL */
+    const char *sysroot; /* for cores: where the target's files are, or NULL */
+    void (*progress)(void *context, const char *stage, uint64_t done, uint64_t total); /* or NULL */
+    void *progress_context;
+    struct ms_sink *sink; /* NULL: only keep */
+};
+
+/*
+ * Takes an image of process PID. The target runs again when this returns, also
+ * on errors. Errors have status MS_TARGET and say what to do.
+ */
+ms_result ms_capture(pid_t pid, const struct ms_capture_options *options, struct ms_image **image);
+
+/* Opens the ELF core at PATH as an image and streams it through the sink. */
+ms_result ms_open_core(const char *path, const struct ms_capture_options *options,
+                       struct ms_image **image);
+
+/* Either of them: TARGET is a PID in decimal, or the name of a core file. */
+ms_result ms_open_target(const char *target, const struct ms_capture_options *options,
+                         struct ms_image **image);
+
+#endif

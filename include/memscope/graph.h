@@ -1,0 +1,98 @@
+/* The graph: roots, edges between blocks, and what is reachable from what. */
+#ifndef MEMSCOPE_GRAPH_H
+#define MEMSCOPE_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memscope/capture.h"
+#include "memscope/heap.h"
+#include "memscope/image.h"
+
+enum ms_root_kind {
+    MS_ROOT_DATA,     /* writable data of a module */
+    MS_ROOT_STACK,    /* a thread's stack, from its stack pointer less the red zone; TLS too */
+    MS_ROOT_REGISTER, /* general or vector register of a thread */
+    MS_ROOT_ANON,     /* anonymous map that is no heap and no stack */
+    MS_ROOT_SHARED,   /* shared writable map */
+    MS_ROOT_KERNEL,   /* a pointer that only the kernel keeps: epoll, timer */
+    MS_ROOT_DTV,      /* glibc's own vector of TLS blocks */
+    MS_ROOT_KINDS
+};
+extern const char *const ms_root_names[MS_ROOT_KINDS];
+
+/* A range of memory whose words are roots. */
+struct ms_root_range {
+    uint64_t start, end;
+    enum ms_root_kind kind;
+    pid_t tid; /* whose stack, else 0 */
+};
+
+/* A word that is a root and points into the heap. */
+struct ms_root {
+    uint64_t address; /* of the word; for a register its index in the thread's registers */
+    uint64_t target;  /* as in heap.h */
+    pid_t tid;        /* for registers and stacks */
+    uint8_t kind;     /* enum ms_root_kind */
+    bool exact;       /* as good as a start pointer */
+};
+
+/* What a scan of an image gives: the heap's blocks, their edges, and the roots. */
+struct ms_scan {
+    struct ms_heap heap;
+    MS_VECTOR(struct ms_root_range) ranges;
+    struct ms_root *roots; /* owned by the scan */
+    size_t root_count;
+    uint64_t root_bytes;       /* of memory scanned as roots */
+    struct ms_scan_workers *workers; /* private */
+};
+
+/* Makes an empty scan; ms_scan_sink() is then given to ms_capture() or ms_open_core(). */
+ms_result ms_scan_new(struct ms_scan **scan);
+struct ms_sink *ms_scan_sink(struct ms_scan *scan);
+void ms_scan_free(struct ms_scan *scan);
+
+/* After the capture: settles the heap and collects the roots. The target is not needed any more. */
+ms_result ms_scan_finish(struct ms_scan *scan, struct ms_image *image);
+
+/* Blocks and usable bytes. */
+struct ms_reach {
+    struct ms_tally reachable, possible, lost; /* lost: neither */
+};
+
+/*
+ * Marks every live block as reached (chain of start pointers from a root), maybe
+ * (some link is interior and nothing vouches for it) or neither, as memcheck
+ * does. Free chunks keep nothing alive.
+ */
+ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach);
+
+/* A lost block that no other lost block holds, or one chosen of a ring of them. */
+struct ms_leader {
+    uint64_t start;         /* granule */
+    uint64_t bytes;         /* usable, own */
+    uint64_t indirect_blocks, indirect_bytes; /* of what only it (or an earlier leader too) holds */
+    bool ring;              /* it is part of a cycle of lost blocks */
+};
+struct ms_lost {
+    MS_VECTOR(struct ms_leader) leaders; /* sorted by address */
+    struct ms_tally definite, indirect;
+    uint64_t *starts;  /* every lost block's granule, sorted; owned */
+    uint32_t *leader;  /* for each, index of the leader it is counted under; owned */
+    size_t count;
+};
+
+/* Finds leaders among the blocks that ms_mark() left unmarked. */
+ms_result ms_find_lost(struct ms_scan *scan, struct ms_lost *lost);
+void ms_lost_free(struct ms_lost *lost);
+
+/*
+ * Calls VISIT for each live block that START's block points to, itself and
+ * repetitions too; INTERIOR tells a pointer that is not to the start and that
+ * no heuristic vouches for.
+ */
+typedef void ms_edge_visitor(void *context, uint64_t start, bool interior);
+void ms_each_edge(const struct ms_scan *scan, uint64_t start, ms_edge_visitor *visit, void *context);
+
+#endif

@@ -1,0 +1,219 @@
+/* The heap: segments of blocks that an allocator's walker found, and the index of blocks and edges. */
+#ifndef MEMSCOPE_HEAP_H
+#define MEMSCOPE_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memscope/capture.h"
+#include "memscope/image.h"
+#include "memscope/memory.h"
+
+/*
+ * All segments lie one behind another in one *compact space*, counted in
+ * granules of 16 bytes; granule 0 is never part of a block. Everything per
+ * granule is a bit in a line; edges are offsets in the compact space.
+ */
+#define MS_GRANULE 16u
+#define MS_LINE_GRANULES 32u                               /* granules a line: 512 bytes of heap */
+#define MS_PANE_LINES 128u                                 /* lines a pane: 64 KiB of heap */
+#define MS_PANE (MS_PANE_LINES * MS_LINE_GRANULES * MS_GRANULE) /* bytes; segments' bases align to it */
+#define MS_PANE_GRANULES (MS_PANE / MS_GRANULE)
+#define MS_NOTHING UINT64_MAX                              /* no such granule, no such target */
+
+/* What is known of 512 bytes of heap. 32 bytes, so a block's facts come with one cache miss. */
+struct ms_line {
+    uint64_t pointers; /* words that hold a target; bit 0 is the lowest address */
+    uint32_t starts;   /* granules where a chunk's user part starts, live or not; also a gap's start */
+    uint32_t live;     /* of these, blocks the program owns */
+    uint32_t reached;  /* of these, reachable by start pointers */
+    uint32_t maybe;    /* of these, reachable with an interior pointer on the way */
+    uint32_t vouched;  /* granules whose second word (+8) is as good as the block's start */
+    uint16_t first;    /* index of this line's first target in its pane's targets */
+    uint16_t unused;
+};
+
+/* 64 KiB of heap: where its targets are, and how to find a block that started earlier. */
+struct ms_pane {
+    const uint8_t *targets; /* NULL: nothing was scanned here */
+    uint32_t segment;       /* index */
+    uint32_t back;          /* granules from the pane's first one back to the last start before it */
+};
+
+enum ms_segment_kind {
+    MS_SEGMENT_ARENA,  /* chunks, one behind another */
+    MS_SEGMENT_MAPPED, /* one block in a mapping of its own */
+};
+
+/* A contiguous area that an allocator has cut into chunks. */
+struct ms_segment {
+    uint64_t start, end; /* addresses, half-open: start is the first chunk's header */
+    uint64_t base;       /* start rounded down to MS_PANE: the address of granule `first` */
+    uint64_t first;      /* granule */
+    uint32_t arena;      /* index into ms_heap.arenas */
+    enum ms_segment_kind kind;
+    uint32_t tail;       /* bytes before the next start that are not usable (the next header) */
+    uint64_t next;       /* walker: address of the next chunk header */
+    uint64_t last;       /* walker: granule of the last start, MS_NOTHING at first */
+    uint64_t inspect;    /* walker: address of a block whose first words come in the next window */
+    uint64_t top;        /* address of the arena's top chunk if it is here, else 0 */
+    bool done;           /* walker: the end was reached in good order */
+};
+
+/* How the bytes of an arena divide. They add up to `system`. */
+enum ms_class {
+    MS_CLASS_LIVE,
+    MS_CLASS_FREE,     /* in a small, large or unsorted bin */
+    MS_CLASS_TCACHE,
+    MS_CLASS_FASTBIN,
+    MS_CLASS_TOP,
+    MS_CLASS_OVERHEAD, /* headers of the arena and heap, fences, alignment */
+    MS_CLASS_UNKNOWN,  /* skipped: corrupt or not readable */
+    MS_CLASSES
+};
+extern const char *const ms_class_names[MS_CLASSES]; /* "live", "free", … */
+
+struct ms_tally {
+    uint64_t blocks, bytes;
+};
+
+struct ms_arena {
+    uint64_t address; /* of its malloc_state; 0 for the set of mapped blocks */
+    bool mapped;      /* stands for the mmapped blocks */
+    uint64_t system;  /* bytes it has from the system, by its own account */
+    uint64_t walked;  /* bytes of its segments, as found */
+    struct ms_tally classes[MS_CLASSES]; /* in bytes of chunks, headers included */
+    uint64_t resident[MS_CLASSES];       /* of these bytes, resident; filled by ms_heap_account() */
+    uint64_t trimmable; /* resident bytes of whole free pages: malloc_trim(0) would return them */
+    bool locked;      /* its mutex was held in the stop */
+};
+
+/* A range that holds the allocator's own pointers: neither block nor root. */
+struct ms_hole {
+    uint64_t start, end;
+};
+
+/* A pointer that is as good as a start pointer wherever into its block it points. */
+struct ms_exact_root {
+    uint64_t value;
+    uint64_t address; /* where it was found, 0 for a register or the kernel */
+    const char *what; /* static: "dtv", "epoll", … */
+};
+
+/* First bytes of a block that looks like text, taken while it passed by. */
+#define MS_SAMPLE 48u
+struct ms_sample {
+    uint64_t granule; /* of the block's start */
+    uint8_t bytes[MS_SAMPLE];
+};
+
+struct ms_heap;
+
+/* An allocator: one file in src/heap, one line in the table of heap.c. */
+struct ms_allocator {
+    const char *name;
+    /* In the stop: is it there? Fills segments, arenas, holes, exact roots. FOUND false: not this one. */
+    struct ms_error *(*discover)(struct ms_heap *heap, struct ms_image *image, bool *found);
+    /* In the stop, in address order: marks starts and live blocks of a window of a segment. */
+    void (*walk)(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window);
+    /* After the stop: takes cached and free chunks from the live ones, checks sums, fills arenas. */
+    struct ms_error *(*settle)(struct ms_heap *heap, struct ms_image *image);
+    /* Frees what the allocator keeps in heap->state. */
+    void (*release)(struct ms_heap *heap);
+};
+
+struct ms_heap {
+    const struct ms_allocator *allocator; /* NULL when none was recognised */
+    char description[64];                 /* "glibc 2.36", "jemalloc (not known yet)" */
+    void *state;                          /* the allocator's own; owned through release() */
+    MS_VECTOR(struct ms_segment) segments; /* sorted by address */
+    MS_VECTOR(struct ms_arena) arenas;
+    MS_VECTOR(struct ms_hole) holes;
+    MS_VECTOR(struct ms_exact_root) exact_roots;
+    MS_VECTOR(struct ms_sample) samples;   /* sorted by granule after settling */
+
+    /* The index; lines and panes are reservations of the whole compact space. */
+    struct ms_line *lines;
+    struct ms_pane *panes;
+    uint64_t granules;   /* of all segments; edges below 2 * granules are blocks */
+    unsigned edge_width; /* bytes an edge takes in targets: 4, or 5 beyond 32 GiB */
+    uint64_t edges;      /* words with a target, all segments */
+
+    uint64_t skipped_bytes;  /* of segments that could not be walked */
+    unsigned skips;          /* how many pieces */
+    bool inconsistent;       /* something did not add up: another stop may do better */
+};
+
+/* Finds which allocator the process uses and lets it discover. In the stop. */
+ms_result ms_heap_discover(struct ms_heap *heap, struct ms_image *image);
+
+/* Makes address → compact and line tables for the segments found. Called by the scan after discovery. */
+void ms_heap_release(struct ms_heap *heap);
+
+/* Resident bytes of each class, from the image's survey. */
+ms_result ms_heap_account(struct ms_heap *heap, const struct ms_image *image);
+
+/* --- the index: addresses, granules, blocks --------------------------------------------------- */
+
+static inline uint64_t ms_granule_address(const struct ms_heap *heap, uint64_t granule)
+{
+    const struct ms_segment *s = &heap->segments.items[heap->panes[granule / MS_PANE_GRANULES].segment];
+    return s->base + (granule - s->first) * MS_GRANULE;
+}
+
+static inline const struct ms_segment *ms_granule_segment(const struct ms_heap *heap, uint64_t granule)
+{
+    return &heap->segments.items[heap->panes[granule / MS_PANE_GRANULES].segment];
+}
+
+/* The segment that holds ADDRESS, or NULL. */
+struct ms_segment *ms_heap_segment(const struct ms_heap *heap, uint64_t address);
+
+/* The granule that holds ADDRESS, which lies in SEGMENT. */
+static inline uint64_t ms_address_granule(const struct ms_segment *segment, uint64_t address)
+{
+    return segment->first + (address - segment->base) / MS_GRANULE;
+}
+
+static inline bool ms_bit(uint32_t bits, uint64_t granule)
+{
+    return bits >> (granule % MS_LINE_GRANULES) & 1;
+}
+
+/* The start of what GRANULE is part of (live or not): at or before it. */
+static inline uint64_t ms_start_of(const struct ms_heap *heap, uint64_t granule)
+{
+    uint64_t line = granule / MS_LINE_GRANULES;
+    uint32_t starts = heap->lines[line].starts & (UINT32_MAX >> (31 - granule % MS_LINE_GRANULES));
+    while (!starts) {
+        if (line % MS_PANE_LINES == 0)
+            return line * MS_LINE_GRANULES - heap->panes[line / MS_PANE_LINES].back;
+        starts = heap->lines[--line].starts;
+    }
+    return line * MS_LINE_GRANULES + 31 - (unsigned)__builtin_clz(starts);
+}
+
+/* The start that follows START in its segment, or the segment's end rounded up, as a granule. */
+uint64_t ms_next_start(const struct ms_heap *heap, uint64_t start);
+
+/* Usable bytes of the block that starts at START, as malloc_usable_size() says. */
+uint64_t ms_block_size(const struct ms_heap *heap, uint64_t start);
+
+/* Bytes of text that START's block began with in the stop, or NULL when none were taken. */
+const struct ms_sample *ms_block_sample(const struct ms_heap *heap, uint64_t start);
+
+/*
+ * A target is where a pointer points to in the compact space, in units of 8
+ * bytes. An unaligned pointer is moved to the odd unit of its granule: it stays
+ * an interior one. Targets at or above 2 * heap->granules are in read-only
+ * parts of modules (vtables), see ms_scan.
+ */
+static inline uint64_t ms_target_at(const struct ms_heap *heap, const uint8_t *targets, uint64_t index)
+{
+    uint64_t raw;
+    __builtin_memcpy(&raw, targets + index * heap->edge_width, sizeof raw);
+    return raw & (UINT64_MAX >> (64 - 8 * heap->edge_width));
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* The leak report as data: what every view of `memscope leaks` shows. */
+#ifndef MEMSCOPE_LEAKS_H
+#define MEMSCOPE_LEAKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memscope/graph.h"
+#include "memscope/symbols.h"
+
+enum ms_leak_kind { MS_DEFINITE, MS_INDIRECT, MS_POSSIBLE, MS_REACHABLE, MS_LEAK_KINDS };
+extern const char *const ms_leak_names[MS_LEAK_KINDS]; /* "definite", … */
+
+/* Patterns of --suppressions: LeakSanitizer's `leak:PATTERN` lines. */
+struct ms_suppressions {
+    MS_VECTOR(char *) patterns; /* owned */
+};
+/* Reads FILE; `#` comments, `leak:` lines with `*`, `^`, `$` as LeakSanitizer has them. MS_USAGE on others. */
+ms_result ms_suppressions_read(const char *file, struct ms_suppressions *suppressions);
+bool ms_suppressed(const struct ms_suppressions *suppressions, const char *text);
+void ms_suppressions_free(struct ms_suppressions *suppressions);
+
+struct ms_leak_options {
+    unsigned kinds;     /* bits 1 << enum ms_leak_kind that are listed */
+    uint64_t min_bytes; /* groups with less (own and indirect) are not listed */
+    bool list;          /* every block too */
+    const struct ms_suppressions *suppressions; /* or NULL */
+};
+
+struct ms_leak_block {
+    uint64_t address;
+    uint64_t size; /* usable bytes */
+    enum ms_leak_kind kind;
+    const char *type; /* NULL when not known; owned by the report's symbols */
+};
+
+/* Leaks of one kind, size and shape. */
+#define MS_GROUP_SAMPLES 5
+struct ms_leak_group {
+    enum ms_leak_kind kind;
+    uint64_t size;   /* usable bytes of each block */
+    uint64_t blocks, bytes;
+    uint64_t indirect_blocks, indirect_bytes; /* held by them */
+    bool ring;         /* cycles of lost blocks */
+    const char *type;  /* NULL when not known */
+    const char *module;/* whose vtable its first word points to, or NULL */
+    uint64_t sample[MS_GROUP_SAMPLES];
+    unsigned samples;
+    uint8_t preview[MS_SAMPLE]; /* raw bytes of the target: escape before showing */
+    unsigned preview_size;      /* 0: none */
+};
+
+struct ms_leak_report {
+    struct ms_tally kinds[MS_LEAK_KINDS]; /* all of them, suppressed ones excluded */
+    struct ms_tally suppressed;
+    struct ms_tally live;
+    MS_VECTOR(struct ms_leak_group) groups; /* biggest (own and indirect bytes) first */
+    MS_VECTOR(struct ms_leak_block) blocks; /* with options.list; sorted by address */
+    bool complete; /* false: something could not be read or walked; warnings say what */
+};
+
+/* Builds the report; SYMBOLS may be NULL. Strings live as long as SYMBOLS. */
+ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
+                   const struct ms_leak_options *options, struct ms_leak_report *report);
+void ms_leak_report_free(struct ms_leak_report *report);
+
+#endif

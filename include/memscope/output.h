@@ -1,0 +1,39 @@
+/* Views: text and JSON of the analyses. No figure is computed here. */
+#ifndef MEMSCOPE_OUTPUT_H
+#define MEMSCOPE_OUTPUT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "memscope/image.h"
+#include "memscope/leaks.h"
+#include "memscope/memstats.h"
+
+enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
+
+struct ms_view {
+    FILE *out;
+    bool color;   /* already decided */
+    bool verbose;
+    bool quiet;
+};
+
+/* Human size, binary units: "1.2 MiB"; BUFFER of at least 16 bytes is returned. */
+char *ms_size_text(uint64_t bytes, char buffer[16]);
+/* Decimal with thousands separated by commas; BUFFER of at least 32 bytes is returned. */
+char *ms_count_text(uint64_t count, char buffer[32]);
+/* Writes SIZE bytes of the target so that no byte can reach a terminal raw: C escapes, UTF-8 kept when valid and printable. */
+void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
+
+void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
+                   const struct ms_leak_report *report);
+void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
+                      const struct ms_memstats *stats);
+
+/* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
+json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
+json_t *ms_leaks_json(const struct ms_leak_report *report);
+json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
+
+#endif

@@ -1,0 +1,41 @@
+/* Private to src/target: how an image gets at its bytes. */
+#ifndef MEMSCOPE_TARGET_H
+#define MEMSCOPE_TARGET_H
+
+#include "memscope/capture.h"
+#include "memscope/image.h"
+
+/* A file of the target mapped read-only by us, opened when first needed. */
+struct ms_file_map {
+    const uint8_t *bytes; /* NULL: tried and not to be had */
+    size_t size;
+    uint64_t inode;
+    uint32_t major, minor;
+    const char *path; /* the region's */
+};
+
+struct ms_image_source {
+    bool stopped;    /* the target is stopped: reads come from it */
+    pid_t tid;       /* a thread of it that has an mm: /proc/TID/… is used throughout */
+    int proc_fd;     /* directory /proc/TID, -1 for a core */
+    int mem_fd;      /* /proc/TID/mem, -1 for a core */
+    int pagemap_fd;  /* /proc/TID/pagemap, -1 for a core */
+    struct ms_reserve store; /* kept bytes of a live target */
+    size_t stored;           /* bytes used of it */
+    const uint8_t *core;     /* the whole core file, mapped; NULL for a live target */
+    size_t core_size;
+    char *exe;     /* --exe, owned, or NULL */
+    char *sysroot; /* --sysroot, owned, or NULL */
+    MS_VECTOR(struct ms_file_map) files;
+};
+
+/* image.c: an empty image of a kind with an empty source (descriptors -1). */
+ms_result ms_image_new(enum ms_image_kind kind, struct ms_image **image);
+
+/* image.c: copies S for the life of the image's regions; owned by the image. NULL without memory. */
+const char *ms_image_string(struct ms_image *image, const char *s);
+
+/* stream.c: plan, then feeds every window of the plan from kept bytes; for full images and cores. */
+ms_result ms_stream_kept(struct ms_image *image, const struct ms_capture_options *options);
+
+#endif
