@@ -103,6 +103,7 @@ struct ms_image {
     uint64_t pause_ns;       /* first interrupt to last detach; 0 for a core */
     unsigned attempts;       /* stops that were needed */
     uint64_t bytes_read;     /* in the stop */
+    bool incomplete;         /* something that matters is missing; a warning says what */
     MS_VECTOR(char *) warnings; /* what could not be read or is not exact; owned strings */
     struct ms_image_source *source; /* owned */
 };

@@ -36,4 +36,15 @@ json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *hea
 json_t *ms_leaks_json(const struct ms_leak_report *report);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
+/*
+ * The whole documents, the envelope with the command's object last. With LIST,
+ * every block too, one at a time: they may be many millions. The only error is
+ * lack of memory; whether VIEW's file took what was written is for who opened it.
+ */
+ms_result ms_leaks_json_write(const struct ms_view *view, const struct ms_image *image,
+                              const struct ms_heap *heap, const struct ms_leak_report *report,
+                              bool list);
+ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,
+                                 const struct ms_heap *heap, const struct ms_memstats *stats);
+
 #endif

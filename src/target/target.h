@@ -5,12 +5,11 @@
 #include "memscope/capture.h"
 #include "memscope/image.h"
 
-/* A file of the target mapped read-only by us, opened when first needed. */
-struct ms_file_map {
-    const uint8_t *bytes; /* NULL: tried and not to be had */
-    size_t size;
-    uint64_t inode;
+/* A file of the target, opened when first needed. */
+struct ms_target_file {
+    int fd; /* -1: tried and not to be had */
     uint32_t major, minor;
+    uint64_t inode;
     const char *path; /* the region's */
 };
 
@@ -26,7 +25,8 @@ struct ms_image_source {
     size_t core_size;
     char *exe;     /* --exe, owned, or NULL */
     char *sysroot; /* --sysroot, owned, or NULL */
-    MS_VECTOR(struct ms_file_map) files;
+    MS_VECTOR(struct ms_target_file) files;
+    MS_VECTOR(char *) strings; /* paths of regions; owned */
 };
 
 /* image.c: an empty image of a kind with an empty source (descriptors -1). */

@@ -1,0 +1,277 @@
+/* Taking an image of a live process: measure, make room, stop, stream, let go. */
+#include "memscope/capture.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "freeze.h"
+#include "proc.h"
+#include "stream.h"
+#include "survey.h"
+#include "target.h"
+
+#define DEFAULT_ATTEMPTS 4
+/* A lean image takes at most this part of what it looks at, measured on heaps full of pointers. */
+#define LEAN_SHARE 3
+#define OWN_NEED (64ull << 20)
+/* What the target may gain between measuring and stopping. */
+#define STORE_SLACK (1ull << 30)
+
+struct capture {
+    const struct ms_capture_options *options;
+    struct ms_image *image;
+    struct ms_epolls epolls;
+    struct ms_stream stream;
+    struct ms_reserve scratch; /* for the survey */
+    struct ms_spans spans;
+    struct ms_error *error; /* of the tracing thread; owned */
+    bool retry;
+};
+
+static void progress(const struct capture *c, const char *stage, uint64_t done, uint64_t total)
+{
+    if (c->options->progress)
+        c->options->progress(c->options->progress_context, stage, done, total);
+}
+
+/* --- before the stop --------------------------------------------------------------------------- */
+
+/* Names and states of the threads: too slow to read while the target waits. */
+static struct ms_error *name_threads(struct ms_image *image)
+{
+    struct ms_tids tids = {{0}};
+    struct ms_error *error = ms_proc_tasks(image->source, &tids);
+    if (!error) {
+        image->threads = calloc(tids.list.count ? tids.list.count : 1, sizeof *image->threads);
+        if (!image->threads)
+            error = ms_error_nomem("the threads");
+    }
+    for (size_t i = 0; !error && i < tids.list.count; i++) {
+        struct ms_thread *thread = &image->threads[image->thread_count++];
+        char path[64];
+        snprintf(path, sizeof path, "task/%d/stat", tids.list.items[i]);
+        ms_auto_free char *stat = ms_proc_read(image->source->proc_fd, path, NULL);
+        char *name = stat ? strchr(stat, '(') : NULL, *end = stat ? strrchr(stat, ')') : NULL;
+        thread->tid = tids.list.items[i];
+        if (!name || !end || end < name || end[1] != ' ')
+            continue;
+        size_t length = (size_t)(end - name - 1);
+        memcpy(thread->name, name + 1, length < sizeof thread->name - 1 ? length : sizeof thread->name - 1);
+        thread->state = end[2];
+    }
+    ms_vector_free(&tids.list);
+    return error;
+}
+
+/* Full or lean? The one place that decides, by what is wanted and what there is room for. */
+static struct ms_error *choose_kind(struct capture *c)
+{
+    struct ms_image *image = c->image;
+    uint64_t own = ms_survey_bytes(image), available = ms_memory_available();
+    uint64_t lean = own / LEAN_SHARE + OWN_NEED, full = lean + own;
+    image->kind = c->options->full ? MS_FULL : MS_LEAN;
+    if (image->kind == MS_FULL && full > available) {
+        image->kind = MS_LEAN;
+        ms_image_warn(image, "a full image needs %" PRIu64 " MiB and only %" PRIu64 " MiB of memory are available:"
+                      " contents were not kept", full >> 20, available >> 20);
+    }
+    if (lean > available)
+        return ms_error(MS_TARGET,
+                        "inspecting process %d needs about %" PRIu64 " MiB of memory and only %" PRIu64
+                        " MiB are available here; free some, raise the limit of memscope's cgroup,"
+                        " or take a core and inspect it on another machine",
+                        image->pid, lean >> 20, available >> 20);
+    return NULL;
+}
+
+/* Room for what the stop will bring. */
+static struct ms_error *make_room(struct capture *c)
+{
+    struct ms_image *image = c->image;
+    uint64_t own = ms_survey_bytes(image);
+    bool full = image->kind == MS_FULL;
+    MS_TRY(ms_reserve(&image->source->store, own + STORE_SLACK, "kept memory"));
+    uint64_t at_once = full ? own : own < 16u << 20 ? own : 16u << 20;
+    ms_reserve_populate(&image->source->store, 0, at_once);
+    MS_TRY(ms_stream_init(&c->stream, image, c->options->sink));
+    c->stream.raise = true;
+    if (c->options->sink && !full)
+        return c->options->sink->prepare(c->options->sink->self, image);
+    return NULL;
+}
+
+static struct ms_error *measure(struct capture *c)
+{
+    progress(c, "measuring", 0, 0);
+    MS_TRY(ms_reserve(&c->scratch, MS_SURVEY_SCRATCH, "the page survey"));
+    ms_reserve_populate(&c->scratch, 0, MS_SURVEY_SCRATCH);
+    MS_TRY(ms_proc_maps(c->image));
+    MS_TRY(ms_survey(c->image, c->scratch.base));
+    MS_TRY(name_threads(c->image));
+    ms_proc_find_epolls(c->image, &c->epolls);
+    MS_TRY(choose_kind(c));
+    return make_room(c);
+}
+
+/* --- in the stop ------------------------------------------------------------------------------- */
+
+/* The vDSO has no file: its two pages are kept. */
+static void keep_vdso(struct ms_image *image)
+{
+    struct ms_image_source *source = image->source;
+    for (size_t i = 0; i < image->region_count; i++) {
+        struct ms_region *r = &image->regions[i];
+        uint64_t size = r->end - r->start;
+        if (r->kind != MS_REGION_VDSO || size > 16 * MS_PAGE || source->store.size - source->stored < size)
+            continue;
+        struct ms_run *run = calloc(1, sizeof *run);
+        uint8_t *bytes = source->store.base + source->stored;
+        if (!run || pread(source->mem_fd, bytes, size, (off_t)r->start) != (ssize_t)size) {
+            free(run);
+            continue;
+        }
+        *run = (struct ms_run){r->start, r->end, bytes, false, false, false};
+        source->stored += size;
+        r->runs = run;
+        r->run_count = 1;
+        r->surveyed = true;
+    }
+}
+
+/* All that needs the target stopped. */
+static struct ms_error *take(struct capture *c, const struct ms_freeze *freeze)
+{
+    struct ms_image *image = c->image;
+    struct ms_sink *sink = c->options->sink;
+    MS_TRY(ms_freeze_registers(freeze, image));
+    MS_TRY(ms_proc_maps(image));
+    MS_TRY(ms_proc_auxv(image));
+    ms_proc_kernel_pointers(image, &c->epolls);
+    if (c->options->account)
+        MS_TRY(ms_proc_smaps(image));
+    MS_TRY(ms_survey(image, c->scratch.base));
+    keep_vdso(image);
+    if (image->kind == MS_FULL)
+        return ms_stream_keep_all(&c->stream);
+    if (!sink)
+        return NULL;
+    c->spans.list.count = 0;
+    MS_TRY(sink->plan(sink->self, image, &c->spans));
+    if (c->retry && sink->retry(sink->self, false))
+        return NULL; /* not a good moment */
+    c->retry = false;
+    return ms_stream_live(&c->stream, &c->spans);
+}
+
+/*
+ * The tracer: a thread of its own, because the kernel lets go of whatever it
+ * traces when it ends, also of threads that were never stopped.
+ */
+static void *tracer(void *argument)
+{
+    struct capture *c = argument;
+    struct ms_image *image = c->image;
+    struct ms_freeze freeze;
+    ms_raise_priority();
+    c->error = ms_freeze_start(image, &freeze);
+    if (c->error)
+        return NULL;
+    image->source->stopped = true;
+    c->error = take(c, &freeze);
+    image->source->stopped = false;
+    uint64_t begin = freeze.interrupt_ns;
+    ms_freeze_end(&freeze);
+    image->pause_ns = ms_now_ns() - begin;
+    return NULL;
+}
+
+/* One stop. Sets c->retry when another one is worth a try; LAST: this one has to do. */
+static struct ms_error *attempt(struct capture *c, bool last)
+{
+    struct ms_image *image = c->image;
+    size_t warnings = image->warnings.count;
+    bool incomplete = image->incomplete;
+    image->source->stored = 0;
+    image->bytes_read = 0;
+    c->retry = !last;
+    pthread_t thread;
+    int failed = pthread_create(&thread, NULL, tracer, c);
+    if (failed)
+        return ms_error_errno(MS_TARGET, failed, "cannot start a thread");
+    pthread_join(thread, NULL);
+    image->attempts++;
+    if (c->error)
+        return c->error;
+    struct ms_sink *sink = c->options->sink;
+    if (image->kind == MS_FULL) {
+        MS_TRY(ms_stream_kept(image, c->options));
+        c->retry = false;
+    }
+    if (!c->retry && !last && sink)
+        c->retry = sink->retry(sink->self, true);
+    if (c->retry) {
+        while (image->warnings.count > warnings)
+            free(image->warnings.items[--image->warnings.count]);
+        image->incomplete = incomplete;
+    }
+    return NULL;
+}
+
+static struct ms_error *capture_all(struct capture *c)
+{
+    MS_TRY(measure(c));
+    unsigned attempts = c->options->attempts ? c->options->attempts : DEFAULT_ATTEMPTS;
+    for (unsigned i = 1; i <= attempts; i++) {
+        progress(c, "copying", ms_survey_bytes(c->image), 0);
+        MS_TRY(attempt(c, i == attempts));
+        if (!c->retry)
+            return NULL;
+        nanosleep(&(struct timespec){0, (long)i * 3000000}, NULL);
+    }
+    return NULL;
+}
+
+ms_result ms_capture(pid_t pid, const struct ms_capture_options *options, struct ms_image **out)
+{
+    struct capture c = {.options = options};
+    MS_TRY(ms_image_new(options->full ? MS_FULL : MS_LEAN, &c.image));
+    c.image->pid = pid;
+    struct ms_error *error = NULL;
+    if (asprintf(&c.image->origin, "process %d", pid) < 0) {
+        c.image->origin = NULL;
+        error = ms_error_nomem("the image");
+    }
+    if (!error)
+        error = ms_proc_open(pid, c.image->source);
+    if (!error)
+        error = capture_all(&c);
+    ms_vector_free(&c.spans.list);
+    ms_vector_free(&c.epolls.fds);
+    ms_stream_free(&c.stream);
+    ms_reserve_free(&c.scratch);
+    if (error) {
+        ms_image_free(c.image);
+        return error;
+    }
+    *out = c.image;
+    return NULL;
+}
+
+ms_result ms_open_target(const char *target, const struct ms_capture_options *options,
+                         struct ms_image **image)
+{
+    char *end;
+    errno = 0;
+    long pid = strtol(target, &end, 10);
+    if (!*target || *end)
+        return ms_open_core(target, options, image);
+    if (errno == ERANGE || pid <= 0 || pid > INT32_MAX)
+        return ms_error(MS_TARGET, "no such process: %s", target);
+    return ms_capture((pid_t)pid, options, image);
+}

@@ -1,0 +1,304 @@
+/* Stopping all threads of a process with PTRACE_SEIZE and PTRACE_INTERRUPT, and letting them go on. */
+#include "freeze.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proc.h"
+
+#define TID_LIMIT (1u << 22)              /* PID_MAX_LIMIT, include/linux/threads.h */
+#define XSTATE_LIMIT (64u * 1024)         /* more than any CPU's XSAVE area */
+#define BLOCKED_PATIENCE_NS 200000000ull  /* how long D state (disk, NFS) is waited for */
+#define STOP_PATIENCE_NS 10000000000ull   /* how long a runnable thread may take to stop */
+
+_Static_assert(sizeof(struct user_regs_struct) == MS_REGISTERS * 8, "sys/user.h of x86-64");
+
+uint64_t ms_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void ms_raise_priority(void)
+{
+    struct sched_param param = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0)
+        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), -20);
+}
+
+static void nap(long nanoseconds)
+{
+    nanosleep(&(struct timespec){0, nanoseconds}, NULL);
+}
+
+static bool first_sight(struct ms_freeze *freeze, pid_t tid)
+{
+    if ((unsigned)tid >= TID_LIMIT)
+        return false;
+    uint64_t bit = 1ull << (tid & 63), *word = &freeze->seen[tid >> 6];
+    bool first = !(*word & bit);
+    *word |= bit;
+    return first;
+}
+
+static void unsee(struct ms_freeze *freeze, pid_t tid)
+{
+    if ((unsigned)tid < TID_LIMIT)
+        freeze->seen[tid >> 6] &= ~(1ull << (tid & 63));
+}
+
+/* Seizes every thread not seen yet; FOUND counts them. */
+static struct ms_error *seize_new(const struct ms_image *image, struct ms_freeze *freeze,
+                                  struct ms_tids *tids, size_t *found)
+{
+    *found = 0;
+    MS_TRY(ms_proc_tasks(image->source, tids));
+    for (size_t i = 0; i < tids->list.count; i++) {
+        pid_t tid = tids->list.items[i];
+        if (!first_sight(freeze, tid))
+            continue;
+        if (ptrace(PTRACE_SEIZE, tid, 0, 0) != 0) {
+            int why = errno;
+            char state = ms_proc_state(tid);
+            if (why == ESRCH || state == 'Z' || state == 'X' || state == 0)
+                continue; /* it is ending */
+            return ms_proc_diagnose(tid, why);
+        }
+        struct ms_frozen *thread = ms_vector_add(&freeze->threads);
+        if (!thread)
+            return ms_error_nomem("the list of threads"); /* the tracer's end lets TID go */
+        *thread = (struct ms_frozen){tid, MS_SEIZED, 0};
+        ++*found;
+    }
+    return NULL;
+}
+
+static void interrupt(struct ms_freeze *freeze)
+{
+    for (size_t i = 0; i < freeze->threads.count; i++) {
+        struct ms_frozen *thread = &freeze->threads.items[i];
+        if (thread->state != MS_SEIZED)
+            continue;
+        if (!freeze->interrupt_ns)
+            freeze->interrupt_ns = ms_now_ns();
+        thread->state = ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) == 0 ? MS_ASKED : MS_GONE;
+    }
+}
+
+/* Takes a wait status: what has become of the thread. */
+static void settle(struct ms_frozen *thread, int status)
+{
+    if (!WIFSTOPPED(status)) {
+        thread->state = MS_GONE;
+        return;
+    }
+    thread->state = MS_STOPPED;
+    /* PTRACE_EVENT_STOP has its event in bits 16 and up; else it is a signal to be delivered. */
+    thread->signal = status >> 16 ? 0 : WSTOPSIG(status);
+}
+
+/* System call, stack pointer and program counter of a blocked thread; false when it is running. */
+static bool blocked_in(pid_t tid, long *number, uint64_t arguments[6], uint64_t *sp, uint64_t *pc)
+{
+    char name[64];
+    snprintf(name, sizeof name, "/proc/%d/syscall", tid);
+    ms_auto_free char *text = ms_proc_read(AT_FDCWD, name, NULL);
+    if (!text)
+        return false;
+    int fields = sscanf(text, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+                        " %" SCNx64 " %" SCNx64, number, &arguments[0], &arguments[1], &arguments[2],
+                        &arguments[3], &arguments[4], &arguments[5], sp, pc);
+    return fields == 9;
+}
+
+/* A vfork parent cannot be interrupted until its child calls exec or exit. */
+static bool in_vfork(pid_t tid)
+{
+    long number;
+    uint64_t arguments[6], sp, pc;
+    return blocked_in(tid, &number, arguments, &sp, &pc) &&
+           (number == SYS_vfork || number == SYS_clone || number == SYS_clone3);
+}
+
+/* Waits for one thread that was interrupted. */
+static struct ms_error *await(struct ms_frozen *thread)
+{
+    uint64_t begin = 0;
+    for (unsigned tries = 0;; tries++) {
+        int status;
+        pid_t got = waitpid(thread->tid, &status, __WALL | WNOHANG);
+        if (got == thread->tid) {
+            settle(thread, status);
+            return NULL;
+        }
+        if (got < 0 && errno != EINTR) {
+            thread->state = MS_GONE; /* ECHILD: another thread's exec took its place */
+            return NULL;
+        }
+        uint64_t now = ms_now_ns();
+        begin = begin ? begin : now;
+        if (tries >= 8) { /* most stop at once; then it is worth the reading to see what holds it */
+            char state = ms_proc_state(thread->tid);
+            if (state == 'Z' || state == 'X' || state == 0) {
+                thread->state = MS_GONE;
+                return NULL;
+            }
+            if (state == 'D' && (in_vfork(thread->tid) || now - begin > BLOCKED_PATIENCE_NS)) {
+                thread->state = MS_STUCK;
+                return NULL;
+            }
+            if (now - begin > STOP_PATIENCE_NS)
+                return ms_error(MS_TARGET,
+                                "thread %d does not stop (state %c); is the machine overloaded?",
+                                thread->tid, state);
+        }
+        nap(tries < 64 ? 30000 : 1000000);
+    }
+}
+
+static struct ms_error *stop_all(const struct ms_image *image, struct ms_freeze *freeze, struct ms_tids *tids)
+{
+    size_t found, waited = 0;
+    do {
+        MS_TRY(seize_new(image, freeze, tids, &found));
+        interrupt(freeze);
+        for (; waited < freeze->threads.count; waited++) {
+            struct ms_frozen *thread = &freeze->threads.items[waited];
+            if (thread->state == MS_ASKED)
+                MS_TRY(await(thread));
+            /* After an exec the leader's number may live on in another thread. */
+            if (thread->state == MS_GONE)
+                unsee(freeze, thread->tid);
+        }
+    } while (found);
+    for (size_t i = 0; i < freeze->threads.count; i++)
+        if (freeze->threads.items[i].state != MS_GONE)
+            return NULL;
+    return ms_error(MS_TARGET, "process %d has ended", image->pid);
+}
+
+ms_result ms_freeze_start(const struct ms_image *image, struct ms_freeze *freeze)
+{
+    *freeze = (struct ms_freeze){.seen = calloc(TID_LIMIT / 64, sizeof(uint64_t))};
+    if (!freeze->seen)
+        return ms_error_nomem("the list of threads");
+    struct ms_tids tids = {{0}};
+    struct ms_error *error = stop_all(image, freeze, &tids);
+    ms_vector_free(&tids.list);
+    if (error)
+        ms_freeze_end(freeze);
+    return error;
+}
+
+void ms_freeze_end(struct ms_freeze *freeze)
+{
+    for (size_t i = 0; i < freeze->threads.count; i++) {
+        struct ms_frozen *thread = &freeze->threads.items[i];
+        if (thread->state == MS_STOPPED)
+            ptrace(PTRACE_DETACH, thread->tid, 0, thread->signal);
+        /* Others are not stopped, so they cannot be detached: the end of our thread does it. */
+    }
+    ms_vector_free(&freeze->threads);
+    free(freeze->seen);
+    freeze->seen = NULL;
+}
+
+/* Both lists are in order of creation, so the search goes on where the last one ended. */
+static const struct ms_thread *known_thread(const struct ms_image *image, pid_t tid, size_t *from)
+{
+    for (size_t i = 0; i < image->thread_count; i++) {
+        size_t at = (*from + i) % image->thread_count;
+        if (image->threads[at].tid == tid) {
+            *from = at + 1;
+            return &image->threads[at];
+        }
+    }
+    return NULL;
+}
+
+static void get_registers(struct ms_thread *thread, uint8_t *scratch)
+{
+    struct iovec general = {thread->registers, sizeof thread->registers};
+    thread->registers_known =
+        ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_PRSTATUS, &general) == 0;
+    struct iovec vector = {scratch, XSTATE_LIMIT};
+    if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_X86_XSTATE, &vector) != 0) {
+        vector = (struct iovec){scratch, XSTATE_LIMIT};
+        if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_FPREGSET, &vector) != 0)
+            return;
+    }
+    thread->xstate = malloc(vector.iov_len);
+    if (!thread->xstate)
+        return;
+    memcpy(thread->xstate, scratch, vector.iov_len);
+    thread->xstate_size = vector.iov_len;
+}
+
+/* What can be known of a thread that did not stop. */
+static void guess_registers(struct ms_thread *thread)
+{
+    static const int argument_register[6] = {14, 13, 12, 7, 9, 8}; /* rdi rsi rdx r10 r8 r9 */
+    long number;
+    uint64_t arguments[6], sp, pc;
+    thread->registers_known = false;
+    if (!blocked_in(thread->tid, &number, arguments, &sp, &pc))
+        return;
+    for (int i = 0; i < 6; i++)
+        thread->registers[argument_register[i]] = arguments[i];
+    thread->registers[MS_REG_RSP] = sp;
+    thread->registers[MS_REG_RIP] = pc;
+}
+
+ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *image)
+{
+    size_t count = freeze->threads.count, used = 0, from = 0;
+    struct ms_thread *threads = calloc(count ? count : 1, sizeof *threads);
+    ms_auto_free uint8_t *scratch = malloc(XSTATE_LIMIT);
+    if (!threads || !scratch) {
+        free(threads);
+        return ms_error_nomem("the registers");
+    }
+    unsigned stuck = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct ms_frozen *frozen = &freeze->threads.items[i];
+        if (frozen->state != MS_STOPPED && frozen->state != MS_STUCK)
+            continue;
+        struct ms_thread *thread = &threads[used++];
+        const struct ms_thread *known = known_thread(image, frozen->tid, &from);
+        thread->tid = frozen->tid;
+        if (known) {
+            memcpy(thread->name, known->name, sizeof thread->name);
+            thread->state = known->state;
+        }
+        if (frozen->state == MS_STOPPED)
+            get_registers(thread, scratch);
+        else
+            guess_registers(thread), stuck++;
+    }
+    for (size_t i = 0; i < image->thread_count; i++)
+        free(image->threads[i].xstate);
+    free(image->threads);
+    image->threads = threads;
+    image->thread_count = used;
+    if (stuck) {
+        image->incomplete = true;
+        ms_image_warn(image, "%u of %zu threads could not be stopped (vfork, or blocked in the kernel):"
+                      " their registers are not known", stuck, used);
+    }
+    return NULL;
+}

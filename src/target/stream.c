@@ -1,0 +1,348 @@
+/* Moving memory through windows: two workers read and filter, and walk in turns. */
+#include "stream.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "freeze.h"
+#include "survey.h"
+
+/* A window still to be done; several have the same region one after another. */
+struct job {
+    const struct ms_region *region;
+    const struct ms_span *span; /* NULL: only keep */
+    uint64_t start, end;
+};
+
+enum mode { LIVE, KEEP_ALL, FROM_KEPT };
+
+struct work {
+    struct ms_stream *stream;
+    enum mode mode;
+    MS_VECTOR(struct job) jobs;
+    atomic_size_t next;        /* job to take */
+    atomic_size_t turn;        /* job whose walk is due */
+    atomic_ullong bytes;       /* read */
+    atomic_ullong failed;      /* bytes that could not be read */
+};
+
+ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image, const struct ms_sink *sink)
+{
+    *stream = (struct ms_stream){.image = image, .sink = sink};
+    cpu_set_t cpus;
+    stream->workers = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+    if (stream->workers > MS_WORKERS)
+        stream->workers = MS_WORKERS;
+    MS_TRY(ms_reserve(&stream->buffers, (size_t)MS_WORKERS * MS_WINDOW, "window buffers"));
+    ms_reserve_populate(&stream->buffers, 0, stream->buffers.size);
+    return NULL;
+}
+
+void ms_stream_free(struct ms_stream *stream)
+{
+    ms_reserve_free(&stream->buffers);
+}
+
+/* --- reading ----------------------------------------------------------------------------------- */
+
+/*
+ * process_vm_readv pins pages: on a page that is shared copy-on-write it makes
+ * the kernel give the target a copy of its own. /proc/PID/mem does not pin, but
+ * is slower. It also reads what the target itself may not (PROT_NONE).
+ */
+static void read_pages(struct work *work, const struct ms_region *region, const struct ms_run *run,
+                       uint64_t start, uint64_t end, uint8_t *to)
+{
+    const struct ms_image_source *source = work->stream->image->source;
+    uint64_t at = start;
+    if (!run->shared && !run->swapped && (region->prot & MS_READ)) {
+        struct iovec local = {to, end - start}, remote = {(void *)start, end - start};
+        ssize_t got = process_vm_readv(source->tid, &local, 1, &remote, 1, 0);
+        at += got > 0 ? (uint64_t)got : 0;
+    }
+    while (at < end) {
+        ssize_t got = pread(source->mem_fd, to + (at - start), end - at, (off_t)at);
+        if (got > 0) {
+            at += (uint64_t)got;
+            continue;
+        }
+        if (got < 0 && errno == EINTR)
+            continue;
+        /* EIO and EFAULT: this page is not to be had (a device behind it, a poisoned page). */
+        uint64_t page_end = (at / MS_PAGE + 1) * MS_PAGE;
+        memset(to + (at - start), 0, page_end - at);
+        atomic_fetch_add(&work->failed, page_end - at);
+        at = page_end;
+    }
+    atomic_fetch_add(&work->bytes, end - start);
+}
+
+/* First run of a region that ends after ADDRESS. */
+static size_t first_run(const struct ms_region *region, uint64_t address)
+{
+    size_t low = 0, high = region->run_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (region->runs[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Brings the bytes of a job into BUFFER (or the store); pages that are not there become zeros. */
+static const uint8_t *fetch(struct work *work, const struct job *job, uint8_t *buffer)
+{
+    const struct ms_region *region = job->region;
+    uint64_t filled = job->start;
+    for (size_t i = first_run(region, job->start); i < region->run_count; i++) {
+        const struct ms_run *run = &region->runs[i];
+        uint64_t start = run->start > job->start ? run->start : job->start;
+        uint64_t end = run->end < job->end ? run->end : job->end;
+        if (start >= job->end)
+            break;
+        if (!ms_run_is_own(region, run))
+            continue;
+        uint8_t *kept = run->bytes ? (uint8_t *)run->bytes + (start - run->start) : NULL;
+        if (work->mode == KEEP_ALL) {
+            if (kept)
+                read_pages(work, region, run, start, end, kept);
+            continue;
+        }
+        if (work->mode == FROM_KEPT && kept && start == job->start && end == job->end)
+            return kept;
+        memset(buffer + (filled - job->start), 0, start - filled);
+        uint8_t *to = buffer + (start - job->start);
+        if (work->mode == LIVE) {
+            read_pages(work, region, run, start, end, to);
+            if (kept)
+                memcpy(kept, to, end - start);
+        } else if (kept) {
+            memcpy(to, kept, end - start);
+        } else {
+            memset(to, 0, end - start);
+        }
+        filled = end;
+    }
+    if (work->mode != KEEP_ALL)
+        memset(buffer + (filled - job->start), 0, job->end - filled);
+    return buffer;
+}
+
+/* --- jobs -------------------------------------------------------------------------------------- */
+
+static uint64_t next_present(const struct ms_region *region, uint64_t address)
+{
+    for (size_t i = first_run(region, address); i < region->run_count; i++)
+        if (ms_run_is_own(region, &region->runs[i]))
+            return region->runs[i].start > address ? region->runs[i].start : address;
+    return UINT64_MAX;
+}
+
+/* One job for each window of [start, end) that has pages. */
+static struct ms_error *add_jobs(struct work *work, const struct ms_region *region, const struct ms_span *span,
+                                 uint64_t start, uint64_t end)
+{
+    while ((start = next_present(region, start)) < end) {
+        uint64_t window = start & ~(uint64_t)(MS_WINDOW - 1);
+        uint64_t from = span && window < span->start ? span->start : window;
+        from = from < region->start ? region->start : from;
+        uint64_t to = window + MS_WINDOW < end ? window + MS_WINDOW : end;
+        struct job *job = ms_vector_add(&work->jobs);
+        if (!job)
+            return ms_error_nomem("the list of windows");
+        *job = (struct job){region, span, from, to};
+        start = to;
+    }
+    return NULL;
+}
+
+static struct ms_error *add_span_jobs(struct work *work, const struct ms_spans *spans)
+{
+    for (size_t i = 0; i < spans->list.count; i++) {
+        const struct ms_span *span = &spans->list.items[i];
+        const struct ms_region *region = ms_image_region(work->stream->image, span->start);
+        if (region && region->surveyed)
+            MS_TRY(add_jobs(work, region, span, span->start, span->end < region->end ? span->end : region->end));
+    }
+    return NULL;
+}
+
+/* --- workers ----------------------------------------------------------------------------------- */
+
+static void await_turn(struct work *work, size_t job)
+{
+    for (unsigned spins = 0; atomic_load_explicit(&work->turn, memory_order_acquire) != job; spins++) {
+        if (spins < 4000)
+            __builtin_ia32_pause();
+        else
+            nanosleep(&(struct timespec){0, 20000}, NULL);
+    }
+}
+
+static void run_worker(struct work *work, unsigned worker)
+{
+    struct ms_stream *stream = work->stream;
+    uint8_t *buffer = stream->buffers.base + (size_t)worker * MS_WINDOW;
+    size_t i;
+    while ((i = atomic_fetch_add(&work->next, 1)) < work->jobs.count) {
+        const struct job *job = &work->jobs.items[i];
+        struct ms_window window = {job->span, job->start, job->end, NULL, worker};
+        window.bytes = fetch(work, job, buffer);
+        if (work->mode == KEEP_ALL)
+            continue;
+        stream->sink->filter(stream->sink->self, &window);
+        await_turn(work, i);
+        stream->sink->walk(stream->sink->self, &window);
+        atomic_store_explicit(&work->turn, i + 1, memory_order_release);
+    }
+}
+
+static void *second_worker(void *argument)
+{
+    struct work *work = argument;
+    if (work->stream->raise)
+        ms_raise_priority();
+    run_worker(work, 1);
+    return NULL;
+}
+
+static void run_jobs(struct work *work)
+{
+    pthread_t second;
+    bool two = work->stream->workers > 1 && work->jobs.count > 1 &&
+               pthread_create(&second, NULL, second_worker, work) == 0;
+    run_worker(work, 0);
+    if (two)
+        pthread_join(second, NULL);
+    struct ms_image *image = work->stream->image;
+    image->bytes_read += atomic_load(&work->bytes);
+    unsigned long long failed = atomic_load(&work->failed);
+    if (failed) {
+        image->incomplete = true;
+        ms_image_warn(image, "%llu bytes of the target's memory could not be read", failed);
+    }
+}
+
+/* --- keeping ----------------------------------------------------------------------------------- */
+
+/* Gives a run a place in the store; none when the store is full. */
+static void place(struct ms_image_source *source, struct ms_run *run)
+{
+    uint64_t size = run->end - run->start;
+    if (source->store.size - source->stored < size)
+        return;
+    run->bytes = source->store.base + source->stored;
+    source->stored += size;
+}
+
+/* Cuts a region's runs at ADDRESS, so that one side can be kept and the other not. */
+static struct ms_error *cut(struct ms_region *region, uint64_t address)
+{
+    size_t i = first_run(region, address);
+    if (i == region->run_count || region->runs[i].start >= address)
+        return NULL;
+    struct ms_run *runs = reallocarray(region->runs, region->run_count + 1, sizeof *runs);
+    if (!runs)
+        return ms_error_nomem("the list of pages");
+    memmove(&runs[i + 1], &runs[i], (region->run_count - i) * sizeof *runs);
+    runs[i].end = runs[i + 1].start = address;
+    region->runs = runs;
+    region->run_count++;
+    return NULL;
+}
+
+static struct ms_error *place_spans(struct ms_image *image, const struct ms_spans *spans)
+{
+    for (size_t i = 0; i < spans->list.count; i++) {
+        const struct ms_span *span = &spans->list.items[i];
+        struct ms_region *region = (struct ms_region *)ms_image_region(image, span->start);
+        if (!span->keep || !region)
+            continue;
+        MS_TRY(cut(region, span->start));
+        MS_TRY(cut(region, span->end));
+        for (size_t j = first_run(region, span->start); j < region->run_count; j++) {
+            struct ms_run *run = &region->runs[j];
+            if (run->start >= span->end)
+                break;
+            if (ms_run_is_own(region, run) && !run->bytes)
+                place(image->source, run);
+        }
+    }
+    return NULL;
+}
+
+ms_result ms_stream_live(struct ms_stream *stream, const struct ms_spans *spans)
+{
+    MS_TRY(place_spans(stream->image, spans));
+    struct work work = {.stream = stream, .mode = LIVE};
+    struct ms_error *error = add_span_jobs(&work, spans);
+    if (!error)
+        run_jobs(&work);
+    ms_vector_free(&work.jobs);
+    return error;
+}
+
+ms_result ms_stream_keep_all(struct ms_stream *stream)
+{
+    struct ms_image *image = stream->image;
+    struct work work = {.stream = stream, .mode = KEEP_ALL};
+    struct ms_error *error = NULL;
+    uint64_t lost = 0;
+    for (size_t i = 0; !error && i < image->region_count; i++) {
+        struct ms_region *region = &image->regions[i];
+        for (size_t j = 0; j < region->run_count; j++) {
+            struct ms_run *run = &region->runs[j];
+            if (!ms_run_is_own(region, run))
+                continue;
+            place(image->source, run);
+            if (!run->bytes)
+                lost += run->end - run->start;
+        }
+        error = add_jobs(&work, region, NULL, region->start, region->end);
+    }
+    if (!error)
+        run_jobs(&work);
+    if (lost) {
+        image->incomplete = true;
+        ms_image_warn(image, "%lu bytes that the target has gained since it was measured were not kept", lost);
+    }
+    ms_vector_free(&work.jobs);
+    return error;
+}
+
+ms_result ms_stream_from_kept(struct ms_stream *stream, const struct ms_spans *spans)
+{
+    struct work work = {.stream = stream, .mode = FROM_KEPT};
+    struct ms_error *error = add_span_jobs(&work, spans);
+    if (!error)
+        run_jobs(&work);
+    ms_vector_free(&work.jobs);
+    return error;
+}
+
+ms_result ms_stream_kept(struct ms_image *image, const struct ms_capture_options *options)
+{
+    struct ms_sink *sink = options->sink;
+    if (!sink)
+        return NULL;
+    struct ms_spans spans = {{0}};
+    struct ms_stream stream;
+    MS_TRY(ms_stream_init(&stream, image, sink));
+    struct ms_error *error = sink->prepare(sink->self, image);
+    if (!error)
+        error = sink->plan(sink->self, image, &spans);
+    if (!error)
+        error = ms_stream_from_kept(&stream, &spans);
+    ms_vector_free(&spans.list);
+    ms_stream_free(&stream);
+    return error;
+}

@@ -1,0 +1,27 @@
+/* Private to src/target: moving memory through windows, with two workers. */
+#ifndef MEMSCOPE_STREAM_H
+#define MEMSCOPE_STREAM_H
+
+#include "target.h"
+
+/* Window buffers of the workers; make and populate them before the stop. */
+struct ms_stream {
+    struct ms_image *image;
+    const struct ms_sink *sink; /* NULL: only keep */
+    struct ms_reserve buffers;
+    unsigned workers;
+    bool raise; /* the workers run before others: the target waits */
+};
+ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image, const struct ms_sink *sink);
+void ms_stream_free(struct ms_stream *stream);
+
+/* Feeds the windows of SPANS; what they ask to keep goes into the image's store. Stopped target only. */
+ms_result ms_stream_live(struct ms_stream *stream, const struct ms_spans *spans);
+
+/* Copies all of the process's own pages into the store. Stopped target only. */
+ms_result ms_stream_keep_all(struct ms_stream *stream);
+
+/* Feeds the windows of SPANS from kept bytes. */
+ms_result ms_stream_from_kept(struct ms_stream *stream, const struct ms_spans *spans);
+
+#endif
