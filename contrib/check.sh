@@ -109,12 +109,13 @@ configure_only()
 }
 
 # missingIncludeSystem: libc's headers are not shown to it, on purpose, it knows what they declare.
-# normalCheckLevelMaxBranches: a remark that a long function was looked at less, not a finding.
+# __typeof__: cppcheck 2.10 does not see that (__typeof__(x))y is a cast, and gives up on the file.
 run_cppcheck()
 {
     cd "$source" && cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability \
         --inline-suppr --suppress=missingIncludeSystem --suppress=unmatchedSuppression \
-        --error-exitcode=1 -I include -I src -include "$work/static/config.h" src
+        --error-exitcode=1 -D'__typeof__(x)=void *' \
+        -I include -I src -include "$work/static/config.h" src
 }
 
 run_clang_tidy()
