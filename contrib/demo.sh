@@ -10,23 +10,18 @@ log=$work/build.log
 
 install_packages $build_packages
 
-mkdir -p "$work"
-if [ -x "$work/memscope" ]; then
-    echo "== memscope was built before; remove $work to build it anew"
-else
-    echo "== Building memscope in $work"
-    build()
-    {
-        rm -rf "$work/source"
-        copy_source "$top" "$work/source"
-        (cd "$work/source" && autoreconf -fi)
+echo "== Building memscope in $work"
+build()
+{
+    copy_source "$top" "$work/source" && (cd "$work/source" && autoreconf -fi) &&
         (cd "$work" && source/configure && make -j"$(nproc)")
-    }
-    if ! (set -e; build) >"$log" 2>&1; then
-        tail -n 30 "$log" >&2
-        echo "the build failed; all of it is in $log" >&2
-        exit 1
-    fi
+}
+rm -rf "$work"
+mkdir -p "$work"
+if ! build >"$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    echo "the build failed; all of it is in $log" >&2
+    exit 1
 fi
 cc -g -O1 -o "$work/leaky" "$top/contrib/leaky.c"
 
