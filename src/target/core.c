@@ -5,6 +5,7 @@
 #include <gelf.h>
 #include <inttypes.h>
 #include <libelf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -54,6 +55,7 @@ struct core {
     char command[sizeof((struct elf_prpsinfo *)0)->pr_fname + 1];
     uint64_t data_start, data_end; /* last extent of the core file known to be no hole */
     uint64_t wanted, missing;      /* bytes of memory that the headers promise, and that lack */
+    uint64_t note_bytes;           /* looked at so far */
     uint64_t odd_headers;          /* segments and notes that make no sense */
 };
 
@@ -150,8 +152,8 @@ static size_t count_headers(struct core *core, const GElf_Ehdr *header)
 {
     size_t room = (core->size - header->e_phoff) / sizeof(Elf64_Phdr);
     size_t count = header->e_phnum;
-    if (count == PN_XNUM && elf_getphdrnum(core->elf, &count) != 0) {
-        count = PN_XNUM;
+    /* Without that section header elf_getphdrnum() leaves PN_XNUM as it is. */
+    if (count == PN_XNUM && (elf_getphdrnum(core->elf, &count) != 0 || count == PN_XNUM)) {
         Elf64_Phdr first = {0};
         if (room > 0)
             first = program_header(core, header, 0);
@@ -186,7 +188,8 @@ static ms_result add_load(struct core *core, const Elf64_Phdr *segment)
     load->end = page_down(end);
     load->offset = segment->p_offset;
     load->filled = page_down(min_u64(promised, there));
-    load->prot = (segment->p_flags & PF_R ? MS_READ : 0) | (segment->p_flags & PF_W ? MS_WRITE : 0) |
+    load->prot = (segment->p_flags & PF_R ? MS_READ : 0) |
+                 (segment->p_flags & PF_W ? MS_WRITE : 0) |
                  (segment->p_flags & PF_X ? MS_EXEC : 0);
     if (load->start != VSYSCALL_ADDRESS) { /* never read, and gdb cannot save it */
         core->wanted += promised;
@@ -250,7 +253,7 @@ static void tidy_mappings(struct core *core)
     core->mappings.count = kept;
 }
 
-/* NT_PRSTATUS: struct elf_prstatus of sys/procfs.h. It opens a thread; notes that follow are its. */
+/* NT_PRSTATUS: struct elf_prstatus of sys/procfs.h. Opens a thread; notes that follow are its. */
 static ms_result note_thread(struct core *core, const uint8_t *bytes, size_t size)
 {
     struct elf_prstatus status;
@@ -417,6 +420,11 @@ static ms_result read_notes(struct core *core, const Elf64_Phdr *segment)
     if (there < segment->p_filesz)
         core->odd_headers++;
     uint64_t size = min_u64(segment->p_filesz, there);
+    if (size > core->size - core->note_bytes) { /* note segments that overlap: time without bound */
+        core->odd_headers++;
+        return NULL;
+    }
+    core->note_bytes += size;
     Elf_Data *data = size ? elf_getdata_rawchunk(core->elf, (int64_t)segment->p_offset, size,
                                                  segment->p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR)
                           : NULL;
@@ -675,7 +683,7 @@ static void mark_stack(struct core *core)
             continue;
         region->kind = MS_REGION_STACK;
         region->path = "[stack]";
-        if (region->run_count == 0) {
+        if (region->run_count == 0 && core->missing == 0) {
             ms_image_warn(core->image, "the core holds no anonymous memory (coredump_filter?)");
             core->image->incomplete = true;
         }
@@ -734,15 +742,12 @@ static void mark_brk(struct core *core)
     }
 }
 
-/* Is a part of the file of REGION mapped executable, or could it be? */
-static bool is_module_part(const struct core *core, const struct ms_region *region)
+/* Is REGION data of a module? Then a part that is not writable lies right below it. */
+static bool is_module_data(const struct core *core, const struct ms_region *region)
 {
-    for (size_t i = 0; i < core->regions.count; i++) {
-        const struct ms_region *other = &core->regions.items[i];
-        if (!(other->prot & MS_WRITE) && !strcmp(other->path, region->path))
-            return true;
-    }
-    return false;
+    const struct ms_region *below = region - 1;
+    return region > core->regions.items && below->end == region->start &&
+           !(below->prot & MS_WRITE) && !strcmp(below->path, region->path);
 }
 
 /*
@@ -755,14 +760,14 @@ static void mark_shared(struct core *core)
     for (size_t i = 0; i < core->regions.count; i++) {
         struct ms_region *region = &core->regions.items[i];
         if (region->kind == MS_REGION_FILE && region->prot & MS_WRITE && region->run_count == 0 &&
-            !is_module_part(core, region)) {
+            !is_module_data(core, region)) {
             region->kind = MS_REGION_SHARED;
             region->prot |= MS_SHARED;
         }
     }
 }
 
-/* The executable's name: of the file map that its program headers or entry are in, else AT_EXECFN. */
+/* The executable's name: of the file that its program headers or entry are in, else AT_EXECFN. */
 static ms_result find_exe(struct core *core, const struct ms_capture_options *options)
 {
     uint64_t places[] = {ms_image_auxv(core->image, AT_PHDR),
@@ -821,7 +826,7 @@ static ms_result fill_image(struct core *core, const struct ms_capture_options *
     mark_brk(core);
     for (size_t i = 0; i < core->threads.count; i++) /* PRPSINFO has the name of the main one */
         if (core->threads.items[i].tid == image->pid)
-            memcpy(core->threads.items[i].name, core->command, sizeof core->threads.items->name - 1);
+            memcpy(core->threads.items[i].name, core->command, sizeof core->command - 2);
     judge(core);
     return NULL;
 }
