@@ -1,0 +1,112 @@
+/* What the JSON views share: the envelope, strings of the target, addresses, writing. */
+#include "json.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "escape.h"
+
+/* Changes when what is there changes its meaning; additions do not count. */
+#define SCHEMA 1
+
+json_t *ms_json_escaped(const uint8_t *bytes, size_t size)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (!out)
+        return NULL;
+    ms_write_escaped(out, bytes, size);
+    bool written = !ferror(out);
+    written = fclose(out) == 0 && written;
+    json_t *string = written ? json_stringn(text, length) : NULL;
+    free(text);
+    return string;
+}
+
+json_t *ms_json_string(const char *text)
+{
+    if (!text)
+        return json_null();
+    const uint8_t *bytes = (const uint8_t *)text;
+    size_t size = strlen(text), length;
+    for (size_t i = 0; i < size; i += length) {
+        uint32_t point = ms_decode_utf8(bytes + i, size - i, &length);
+        /* JSON itself escapes all controls but DEL. */
+        if (length == 0 || point == 0x7F)
+            return ms_json_escaped(bytes, size);
+    }
+    return json_stringn(text, size);
+}
+
+json_t *ms_json_address(uint64_t address)
+{
+    char text[24];
+    snprintf(text, sizeof text, "0x%" PRIx64, address);
+    return json_string(text);
+}
+
+json_t *ms_json_with(json_t *object, const char *name, json_t *value)
+{
+    if (!object) {
+        json_decref(value);
+        return NULL;
+    }
+    if (json_object_set_new(object, name, value) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+json_t *ms_json_count(uint64_t count)
+{
+    return json_integer((json_int_t)count);
+}
+
+json_t *ms_json_tally(const struct ms_tally *tally)
+{
+    json_t *object = ms_json_with(json_object(), "blocks", ms_json_count(tally->blocks));
+    return ms_json_with(object, "bytes", ms_json_count(tally->bytes));
+}
+
+static json_t *warnings_json(const struct ms_image *image)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < image->warnings.count; i++) {
+        if (json_array_append_new(array, ms_json_string(image->warnings.items[i]))) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static json_t *target_json(const struct ms_image *image, const struct ms_heap *heap)
+{
+    const char *allocator = *heap->description ? heap->description : NULL;
+    json_t *target = json_object();
+    target = ms_json_with(target, "pid", image->pid > 0 ? json_integer(image->pid) : json_null());
+    target = ms_json_with(target, "exe", ms_json_string(image->exe));
+    target = ms_json_with(target, "threads", ms_json_count(image->thread_count));
+    return ms_json_with(target, "allocator", ms_json_string(allocator));
+}
+
+json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap)
+{
+    json_t *envelope = json_object();
+    envelope = ms_json_with(envelope, "memscope", json_string(PACKAGE_VERSION));
+    envelope = ms_json_with(envelope, "schema", json_integer(SCHEMA));
+    envelope = ms_json_with(envelope, "target", target_json(image, heap));
+    envelope = ms_json_with(envelope, "pause_ns", ms_json_count(image->pause_ns));
+    envelope = ms_json_with(envelope, "attempts", ms_json_count(image->attempts));
+    return ms_json_with(envelope, "warnings", warnings_json(image));
+}
+
+json_t *ms_json_document(json_t *envelope, bool complete, const char *name, json_t *body)
+{
+    envelope = ms_json_with(envelope, "complete", json_boolean(complete));
+    return ms_json_with(envelope, name, body);
+}
