@@ -1,0 +1,83 @@
+/* Private to src/cli: what a command is, and what commands share. */
+#ifndef MEMSCOPE_CLI_COMMAND_H
+#define MEMSCOPE_CLI_COMMAND_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "memscope/output.h"
+
+/* The commands: NAME, whose function is ms_command_NAME, and help in one line. */
+#define MS_COMMANDS(COMMAND)                                                                       \
+    COMMAND(leaks, "find blocks on the heap that nothing points to any more")                      \
+    COMMAND(memstats, "account for every resident byte of the process")
+
+/*
+ * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the
+ * program. STATUS is set when there is no error.
+ */
+typedef ms_result ms_command_function(int argc, char **argv, enum ms_status *status);
+#define MS_DECLARE_COMMAND(name, help) ms_command_function ms_command_##name;
+MS_COMMANDS(MS_DECLARE_COMMAND)
+
+/* Options that all commands have; options.c. */
+struct ms_common {
+    const char *target; /* PID or core file */
+    const char *output; /* -o, or NULL */
+    const char *exe, *sysroot;
+    enum ms_color color;
+    bool json, quiet, verbose, debuginfod;
+};
+
+/* The child of a command's parser; its input is the command's struct ms_common. */
+extern const struct argp ms_common_argp;
+/* For a command's parser: leaves argp's note on mandatory arguments out of --help. */
+char *ms_help_filter(int key, const char *text, void *input);
+
+/* Keys of long options without a letter start here in commands, and at 0x200 in the common ones. */
+#define MS_KEY_LONG 0x100
+
+/* Bytes, with an optional k, M, G or T (binary; "MiB" and "MB" are the same); false if TEXT is not
+ * that. */
+bool ms_parse_size(const char *text, uint64_t *bytes);
+
+/* An image of the target and what was found in it; session.c. */
+struct ms_session {
+    struct ms_scan *scan;
+    struct ms_image *image;
+    struct ms_symbols *symbols; /* NULL until ms_session_symbols() */
+};
+
+/* Takes the image and settles the heap; FULL and ACCOUNT as in struct ms_capture_options. */
+ms_result ms_session_open(const struct ms_common *common, bool full, bool account,
+                          struct ms_session *session);
+ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *session);
+void ms_session_close(struct ms_session *session);
+
+/* A progress line on stderr, when that is a terminal that takes it; progress.c. */
+struct ms_progress {
+    bool shown;
+    uint64_t last_ns; /* when it was last drawn */
+};
+void ms_progress_show(void *progress, const char *stage, uint64_t done, uint64_t total);
+void ms_progress_clear(struct ms_progress *progress);
+
+/* Where a report goes: stdout, or a file that is there whole or not at all; report_file.c. */
+struct ms_report_file {
+    FILE *file;
+    char *path;      /* what it is going to be called; owned; NULL: no file of ours */
+    char *temporary; /* owned; NULL: FILE is written in place (stdout, a device, a pipe) */
+};
+
+/* Before the target is bothered: could PATH be written? NULL is stdout. */
+ms_result ms_report_file_check(const char *path);
+ms_result ms_report_file_open(const char *path, struct ms_report_file *report);
+/* Closes; with an ERROR, which is passed through, nothing is left behind. */
+ms_result ms_report_file_close(struct ms_report_file *report, struct ms_error *error);
+
+/* A view on REPORT with its colours decided; options.c. */
+struct ms_view ms_common_view(const struct ms_common *common, const struct ms_report_file *report);
+
+#endif

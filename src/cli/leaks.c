@@ -1,0 +1,186 @@
+/* memscope leaks: the one-shot leak report. */
+#include "command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_LIST = MS_KEY_LONG, KEY_MIN_BYTES, KEY_KINDS, KEY_SUPPRESSIONS, KEY_FULL };
+
+#define BIT(kind)     (1u << (kind))
+#define KINDS_ALL     (BIT(MS_LEAK_KINDS) - 1)
+#define KINDS_DEFAULT (BIT(MS_DEFINITE) | BIT(MS_POSSIBLE))
+#define KINDS_LISTED  (KINDS_DEFAULT | BIT(MS_INDIRECT))
+
+struct leaks_options {
+    struct ms_common common;
+    unsigned kinds; /* 0: not given */
+    uint64_t min_bytes;
+    bool list, full;
+    const char *suppressions; /* a file, or NULL */
+};
+
+static const struct argp_option options[] = {
+    {"list", KEY_LIST, NULL, 0, "Every leaked block too", 0},
+    {"min-bytes", KEY_MIN_BYTES, "SIZE", 0,
+     "Leave out groups with less than SIZE bytes, own and held (k, M, G: binary)", 0},
+    {"kinds", KEY_KINDS, "KINDS", 0,
+     "What groups and list show: definite, indirect, possible, reachable, with commas, or all "
+     "(definite,possible; with --list indirect too)",
+     0},
+    {"suppressions", KEY_SUPPRESSIONS, "FILE", 0,
+     "Leave out leaks whose type or module matches a line leak:PATTERN of FILE, as "
+     "LeakSanitizer has them",
+     0},
+    {"full", KEY_FULL, NULL, 0,
+     "Copy all memory of the target first: more to read later, a longer "
+     "stop, more memory",
+     0},
+    {0},
+};
+
+static bool parse_kind(const char *word, size_t length, unsigned *kinds)
+{
+    if (length == 3 && strncmp(word, "all", 3) == 0) {
+        *kinds |= KINDS_ALL;
+        return true;
+    }
+    for (unsigned kind = 0; kind < MS_LEAK_KINDS; kind++) {
+        if (strlen(ms_leak_names[kind]) == length &&
+            strncmp(word, ms_leak_names[kind], length) == 0) {
+            *kinds |= BIT(kind);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_kinds(const char *text, unsigned *kinds)
+{
+    *kinds = 0;
+    for (;;) {
+        size_t length = strcspn(text, ",");
+        if (!parse_kind(text, length, kinds))
+            return false;
+        if (!text[length])
+            return true;
+        text += length + 1;
+    }
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct leaks_options *leaks = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &leaks->common;
+        return 0;
+    case KEY_LIST:
+        leaks->list = true;
+        return 0;
+    case KEY_FULL:
+        leaks->full = true;
+        return 0;
+    case KEY_SUPPRESSIONS:
+        leaks->suppressions = argument;
+        return 0;
+    case KEY_MIN_BYTES:
+        if (!ms_parse_size(argument, &leaks->min_bytes))
+            argp_error(state, "--min-bytes %s: not a size such as 4096, 64k or 1M", argument);
+        return 0;
+    case KEY_KINDS:
+        if (!parse_kinds(argument, &leaks->kinds))
+            argp_error(state,
+                       "--kinds %s: not a list of definite, indirect, possible and reachable, "
+                       "or all",
+                       argument);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&ms_common_argp, 0, "Common options:", 1}, {0}};
+static const struct argp argp = {
+    options,
+    parse,
+    "TARGET",
+    "Finds blocks on the heap of TARGET that nothing points to any more. TARGET is a PID or an ELF "
+    "core file; a process is stopped for a moment and goes on unharmed.\v"
+    "Exit status: 0 nothing is definitely lost, 1 something is, 2 bad usage, 3 the target could "
+    "not "
+    "be inspected, 4 the report is incomplete and says where.",
+    children,
+    ms_help_filter,
+    NULL,
+};
+
+/* Without a heap that is understood, "no leaks" would be a lie. */
+static ms_result require_allocator(const struct ms_session *session)
+{
+    const struct ms_heap *heap = &session->scan->heap;
+    if (heap->allocator)
+        return NULL;
+    return ms_error(MS_TARGET, "%s: cannot look for leaks: %s",
+                    session->image->origin ? session->image->origin : "the target",
+                    *heap->description ? heap->description : "no known allocator was found in it");
+}
+
+static ms_result write_report(const struct leaks_options *leaks, const struct ms_session *session,
+                              const struct ms_leak_report *report)
+{
+    struct ms_report_file file;
+    MS_TRY(ms_report_file_open(leaks->common.output, &file));
+    struct ms_view view = ms_common_view(&leaks->common, &file);
+    struct ms_error *error = NULL;
+    if (leaks->common.json)
+        error =
+            ms_leaks_json_write(&view, session->image, &session->scan->heap, report, leaks->list);
+    else
+        ms_leaks_text(&view, session->image, &session->scan->heap, report);
+    return ms_report_file_close(&file, error);
+}
+
+static ms_result analyse(const struct leaks_options *leaks, struct ms_session *session,
+                         const struct ms_suppressions *suppressions, enum ms_status *status)
+{
+    MS_TRY(require_allocator(session));
+    MS_TRY(ms_session_symbols(&leaks->common, session));
+    struct ms_leak_options what = {
+        .kinds = leaks->kinds  ? leaks->kinds
+                 : leaks->list ? KINDS_LISTED
+                               : KINDS_DEFAULT,
+        .min_bytes = leaks->min_bytes,
+        .list = leaks->list,
+        .suppressions = suppressions,
+    };
+    struct ms_leak_report report = {0};
+    struct ms_error *error =
+        ms_leaks(session->scan, session->image, session->symbols, &what, &report);
+    if (!error) {
+        report.complete = report.complete && !session->image->incomplete;
+        *status = !report.complete                   ? MS_INCOMPLETE
+                  : report.kinds[MS_DEFINITE].blocks ? MS_LEAKS
+                                                     : MS_OK;
+        error = write_report(leaks, session, &report);
+        ms_leak_report_free(&report);
+    }
+    return error;
+}
+
+ms_result ms_command_leaks(int argc, char **argv, enum ms_status *status)
+{
+    struct leaks_options leaks = {0};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &leaks) != 0)
+        return ms_error_nomem("the command line");
+    struct ms_suppressions suppressions = {0};
+    if (leaks.suppressions)
+        MS_TRY(ms_suppressions_read(leaks.suppressions, &suppressions));
+    struct ms_session session;
+    struct ms_error *error = ms_session_open(&leaks.common, leaks.full, false, &session);
+    if (!error) {
+        error = analyse(&leaks, &session, leaks.suppressions ? &suppressions : NULL, status);
+        ms_session_close(&session);
+    }
+    ms_suppressions_free(&suppressions);
+    return error;
+}

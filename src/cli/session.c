@@ -1,0 +1,57 @@
+/* From a target's name to an image with a settled heap: how every command starts. */
+#include "command.h"
+
+#include <unistd.h>
+
+#include "memscope/capture.h"
+
+static ms_result capture(const struct ms_common *common, bool full, bool account,
+                         struct ms_session *session)
+{
+    MS_TRY(ms_scan_new(&session->scan));
+    struct ms_progress progress = {0};
+    bool show = !common->quiet && isatty(STDERR_FILENO);
+    struct ms_capture_options options = {
+        .full = full,
+        .account = account,
+        .exe = common->exe,
+        .sysroot = common->sysroot,
+        .progress = show ? ms_progress_show : NULL,
+        .progress_context = &progress,
+        .sink = ms_scan_sink(session->scan),
+    };
+    struct ms_error *error = ms_open_target(common->target, &options, &session->image);
+    ms_progress_clear(&progress);
+    return error;
+}
+
+ms_result ms_session_open(const struct ms_common *common, bool full, bool account,
+                          struct ms_session *session)
+{
+    *session = (struct ms_session){0};
+    MS_TRY(ms_report_file_check(common->output));
+    struct ms_error *error = capture(common, full, account, session);
+    if (!error)
+        error = ms_scan_finish(session->scan, session->image);
+    if (error)
+        ms_session_close(session);
+    return error;
+}
+
+ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *session)
+{
+    struct ms_symbols_options options = {
+        .debuginfod = common->debuginfod,
+        .sysroot = common->sysroot,
+    };
+    return ms_symbols_new(session->image, &options, &session->symbols);
+}
+
+void ms_session_close(struct ms_session *session)
+{
+    /* Symbols and scan look into the image. */
+    ms_symbols_free(session->symbols);
+    ms_scan_free(session->scan);
+    ms_image_free(session->image);
+    *session = (struct ms_session){0};
+}
