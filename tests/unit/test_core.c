@@ -1,4 +1,4 @@
-/* Cores built by hand: each oddity that a hostile or broken core may have, and what must come of it. */
+/* Cores built by hand: each oddity of a hostile or broken core, and what must come of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -278,7 +278,7 @@ static void test_overlap_and_order(void **state)
 {
     (void)state;
     struct maker *m = usual();
-    load(m, BASE - 2 * PAGE, PF_R | PF_W, "xyzw", 4); /* its last two pages overlap the first load */
+    load(m, BASE - 2 * PAGE, PF_R | PF_W, "xyzw", 4); /* two pages overlap the first load */
     load(m, BASE + PAGE, PF_R, "q", 1);               /* inside another */
     struct ms_image *image = open_core(m);
     assert_true(image->incomplete);
