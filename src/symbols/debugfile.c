@@ -81,7 +81,7 @@ static bool matches(const struct wanted *wanted, int fd)
     const void *id = NULL;
     Elf *elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
     ssize_t size = elf ? dwelf_elf_gnu_build_id(elf, &id) : -1;
-    bool same = size == wanted->id_size && !memcmp(id, wanted->id, (size_t)size);
+    bool same = id && size == wanted->id_size && !memcmp(id, wanted->id, (size_t)size);
     elf_end(elf);
     return same;
 }

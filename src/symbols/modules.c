@@ -115,38 +115,47 @@ static ms_result place_region(struct ms_symbols *symbols, size_t i)
     return add_module(symbols, region);
 }
 
-static char *copy_or_null(const char *s)
+static ms_result place_regions(struct ms_symbols *symbols)
 {
-    return s ? strdup(s) : NULL;
+    size_t count = symbols->image->region_count;
+    symbols->module_of = calloc(count + 1, sizeof *symbols->module_of);
+    if (!symbols->module_of)
+        return ms_error_nomem("listing modules");
+    for (size_t i = 0; i < count; i++)
+        MS_TRY(place_region(symbols, i));
+    return NULL;
+}
+
+static ms_result copy_options(struct ms_symbols *symbols, const struct ms_symbols_options *options)
+{
+    symbols->sysroot = options->sysroot ? strdup(options->sysroot) : NULL;
+    symbols->debug_path = options->debug_path ? strdup(options->debug_path) : NULL;
+    if ((options->sysroot && !symbols->sysroot) || (options->debug_path && !symbols->debug_path))
+        return ms_error_nomem("listing modules");
+    const struct ms_image *image = symbols->image;
+    symbols->search = (struct ms_debug_search){.pid = image->kind == MS_CORE ? 0 : image->pid,
+                                               .sysroot = symbols->sysroot,
+                                               .path = symbols->debug_path,
+                                               .debuginfod = options->debuginfod};
+    return NULL;
 }
 
 ms_result ms_symbols_new(const struct ms_image *image, const struct ms_symbols_options *options,
                          struct ms_symbols **out)
 {
     struct ms_symbols *symbols = calloc(1, sizeof *symbols);
-    struct ms_error *error = NULL;
     if (!symbols)
         return ms_error_nomem("listing modules");
     elf_version(EV_CURRENT);
     symbols->image = image;
-    symbols->sysroot = copy_or_null(options->sysroot);
-    symbols->debug_path = copy_or_null(options->debug_path);
-    symbols->search = (struct ms_debug_search){.pid = image->kind == MS_CORE ? 0 : image->pid,
-                                               .sysroot = symbols->sysroot,
-                                               .path = symbols->debug_path,
-                                               .debuginfod = options->debuginfod};
-    symbols->module_of = calloc(image->region_count + 1, sizeof *symbols->module_of);
-    if (!symbols->module_of || (options->sysroot && !symbols->sysroot) ||
-        (options->debug_path && !symbols->debug_path))
-        error = ms_error_nomem("listing modules");
-    for (size_t i = 0; !error && i < image->region_count; i++)
-        error = place_region(symbols, i);
-    if (error) {
+    struct ms_error *error = copy_options(symbols, options);
+    if (!error)
+        error = place_regions(symbols);
+    if (error)
         ms_symbols_free(symbols);
-        return error;
-    }
-    *out = symbols;
-    return NULL;
+    else
+        *out = symbols;
+    return error;
 }
 
 void ms_symbols_free(struct ms_symbols *symbols)

@@ -445,7 +445,7 @@ static ms_result read_notes(struct core *core, const Elf64_Phdr *segment)
 
 static ms_result read_headers(struct core *core)
 {
-    GElf_Ehdr header;
+    GElf_Ehdr header = {0};
     MS_TRY(check_header(core, &header));
     size_t count = count_headers(core, &header);
     for (size_t i = 0; i < count; i++) {
