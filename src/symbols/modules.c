@@ -2,9 +2,11 @@
 #include <elf.h>
 #include <elfutils/libdwfl.h>
 #include <gelf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +23,8 @@
 #define LOOK_BACK 4u
 /* Bytes of the notes that may hold a build-id. */
 #define NOTES_MAX 4096u
+/* What unpacking a table of symbols may take of our address space, at most. Bytes. */
+#define UNPACK_MAX (2ull << 30)
 /* A vptr points behind offset-to-top and typeinfo (Itanium C++ ABI, 2.5.2). */
 #define VTABLE_HEAD 16u
 
@@ -337,6 +341,58 @@ static bool is_other_build(const struct ms_image *image, const struct module *mo
     return false;
 }
 
+/* Has the file a compressed table of symbols (minidebuginfo)? */
+static bool is_compressed(Dwfl_Module *file)
+{
+    GElf_Addr bias;
+    GElf_Shdr header;
+    size_t names;
+    Elf_Scn *section = NULL;
+    Elf *elf = dwfl_module_getelf(file, &bias);
+    if (!elf || elf_getshdrstrndx(elf, &names) < 0)
+        return false;
+    while ((section = elf_nextscn(elf, section))) {
+        const char *name =
+            gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : NULL;
+        if (name && !strcmp(name, ".gnu_debugdata"))
+            return true;
+    }
+    return false;
+}
+
+/* Bytes of our address space in use, by /proc/self/statm; 0 when it cannot be read. */
+static uint64_t address_space(void)
+{
+    unsigned long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (statm && fscanf(statm, "%lu", &pages) != 1)
+        pages = 0;
+    if (statm)
+        fclose(statm);
+    return (uint64_t)pages * MS_PAGE;
+}
+
+/*
+ * 400 KiB of .gnu_debugdata can unpack to gigabytes, and libdwfl has no limit. So
+ * it gets no more than half of what is free, by the one means that binds a library:
+ * the limit of our address space. Beyond it there are no symbols, but no OOM kill either.
+ */
+static void read_compressed(struct module *module, Dwfl_Module *file)
+{
+    struct rlimit before, during;
+    uint64_t used = address_space(), room = ms_memory_available() / 2;
+    if (used == 0 || getrlimit(RLIMIT_AS, &before) < 0)
+        return;
+    during = before;
+    room = room < UNPACK_MAX ? room : UNPACK_MAX;
+    if (room < before.rlim_cur && used < before.rlim_cur - room)
+        during.rlim_cur = used + room;
+    if (setrlimit(RLIMIT_AS, &during) < 0)
+        return;
+    ms_error_free(ms_symtab_read(&module->table, file, module->start, module->end));
+    setrlimit(RLIMIT_AS, &before);
+}
+
 /* Opens a module's file with libdwfl and reads its symbols. No file, no symbols: never an error. */
 static void load(struct ms_symbols *symbols, struct module *module)
 {
@@ -373,7 +429,10 @@ static void load(struct ms_symbols *symbols, struct module *module)
     module->search.inode = st.st_ino;
     dwfl_module_info(file, &userdata, NULL, NULL, NULL, NULL, NULL, NULL);
     *userdata = &module->search;
-    ms_error_free(ms_symtab_read(&module->table, file, module->start, module->end));
+    if (is_compressed(file))
+        read_compressed(module, file);
+    else
+        ms_error_free(ms_symtab_read(&module->table, file, module->start, module->end));
 }
 
 static struct ms_symbol *symbol_at(struct ms_symbols *symbols, uint64_t address)
