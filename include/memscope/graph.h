@@ -27,6 +27,7 @@ struct ms_root_range {
     uint64_t start, end;
     enum ms_root_kind kind;
     pid_t tid; /* whose stack, else 0 */
+    bool keep; /* a lean image keeps its bytes too */
 };
 
 /* A word that is a root and points into the heap. */
@@ -44,7 +45,7 @@ struct ms_scan {
     MS_VECTOR(struct ms_root_range) ranges;
     struct ms_root *roots; /* owned by the scan */
     size_t root_count;
-    uint64_t root_bytes;       /* of memory scanned as roots */
+    MS_VECTOR(struct ms_hole) cached_stacks; /* of threads that have ended: no roots */
     struct ms_scan_workers *workers; /* private */
 };
 
@@ -55,6 +56,12 @@ void ms_scan_free(struct ms_scan *scan);
 
 /* After the capture: settles the heap and collects the roots. The target is not needed any more. */
 ms_result ms_scan_finish(struct ms_scan *scan, struct ms_image *image);
+
+/* The address in a module's read-only data that TARGET stands for, or 0. */
+uint64_t ms_scan_module_address(const struct ms_scan *scan, uint64_t target);
+
+/* The target of the first word of START's block, or MS_NOTHING when that word is no pointer. */
+uint64_t ms_first_target(const struct ms_scan *scan, uint64_t start);
 
 /* Blocks and usable bytes. */
 struct ms_reach {
@@ -76,7 +83,7 @@ struct ms_leader {
     bool ring;              /* it is part of a cycle of lost blocks */
 };
 struct ms_lost {
-    MS_VECTOR(struct ms_leader) leaders; /* sorted by address */
+    MS_VECTOR(struct ms_leader) leaders;
     struct ms_tally definite, indirect;
     uint64_t *starts;  /* every lost block's granule, sorted; owned */
     uint32_t *leader;  /* for each, index of the leader it is counted under; owned */

@@ -58,7 +58,9 @@ struct ms_segment {
     uint64_t last;       /* walker: granule of the last start, MS_NOTHING at first */
     uint64_t inspect;    /* walker: address of a block whose first words come in the next window */
     uint64_t top;        /* address of the arena's top chunk if it is here, else 0 */
-    bool done;           /* walker: the end was reached in good order */
+    uint64_t lost_at;    /* walker: where it lost the chunks and looks for them since, else 0 */
+    bool foreign;        /* walker: what it lost is somebody else's memory, not damage */
+    bool fenced;         /* walker: the last chunk was a fence */
 };
 
 /* How the bytes of an arena divide. They add up to `system`. */
@@ -84,7 +86,7 @@ struct ms_arena {
     uint64_t system;  /* bytes it has from the system, by its own account */
     uint64_t walked;  /* bytes of its segments, as found */
     struct ms_tally classes[MS_CLASSES]; /* in bytes of chunks, headers included */
-    uint64_t resident[MS_CLASSES];       /* of these bytes, resident; filled by ms_heap_account() */
+    uint64_t resident[MS_CLASSES];       /* of these bytes, resident; filled by ms_memstats() */
     uint64_t trimmable; /* resident bytes of whole free pages: malloc_trim(0) would return them */
     bool locked;      /* its mutex was held in the stop */
 };
@@ -108,17 +110,28 @@ struct ms_sample {
     uint8_t bytes[MS_SAMPLE];
 };
 
+/* Part of a segment that is no chunk: memory that others took by sbrk, or skipped as corrupt. */
+struct ms_gap {
+    uint64_t start, end; /* addresses */
+    bool foreign;        /* not the allocator's, and not a fault */
+};
+
 struct ms_heap;
 
 /* An allocator: one file in src/heap, one line in the table of heap.c. */
 struct ms_allocator {
     const char *name;
-    /* In the stop: is it there? Fills segments, arenas, holes, exact roots. FOUND false: not this one. */
+    /*
+     * In the stop: is it there? Fills segments (start, end, arena, kind, tail, top; in any order),
+     * arenas, holes, exact roots. FOUND false: not this one.
+     */
     struct ms_error *(*discover)(struct ms_heap *heap, struct ms_image *image, bool *found);
     /* In the stop, in address order: marks starts and live blocks of a window of a segment. */
     void (*walk)(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window);
-    /* After the stop: takes cached and free chunks from the live ones, checks sums, fills arenas. */
+    /* After the stop: takes cached chunks from the live ones (clears `live`), checks sums. */
     struct ms_error *(*settle)(struct ms_heap *heap, struct ms_image *image);
+    /* Class of a chunk that is not live. */
+    enum ms_class (*class_of)(const struct ms_heap *heap, const struct ms_segment *segment, uint64_t start);
     /* Frees what the allocator keeps in heap->state. */
     void (*release)(struct ms_heap *heap);
 };
@@ -131,28 +144,44 @@ struct ms_heap {
     MS_VECTOR(struct ms_arena) arenas;
     MS_VECTOR(struct ms_hole) holes;
     MS_VECTOR(struct ms_exact_root) exact_roots;
+    MS_VECTOR(struct ms_gap) gaps; /* their words are roots */
     MS_VECTOR(struct ms_sample) samples;   /* sorted by granule after settling */
 
     /* The index; lines and panes are reservations of the whole compact space. */
-    struct ms_line *lines;
+    struct ms_reserve line_reserve, pane_reserve;
+    struct ms_line *lines; /* = line_reserve.base */
     struct ms_pane *panes;
     uint64_t granules;   /* of all segments; edges below 2 * granules are blocks */
     unsigned edge_width; /* bytes an edge takes in targets: 4, or 5 beyond 32 GiB */
     uint64_t edges;      /* words with a target, all segments */
 
-    uint64_t skipped_bytes;  /* of segments that could not be walked */
-    unsigned skips;          /* how many pieces */
-    bool inconsistent;       /* something did not add up: another stop may do better */
+    uint64_t pointer_guard; /* glibc's PTR_MANGLE key, 0 when it has none */
+    bool busy;              /* an arena was locked in the stop */
+    bool inconsistent;      /* something did not add up: another stop may do better */
 };
 
-/* Finds which allocator the process uses and lets it discover. In the stop. */
+/*
+ * Before the stop: reserves the index for compact space of up to BYTES and
+ * populates what RESIDENT bytes of heap will need. Forgets what a former stop found.
+ */
+ms_result ms_heap_prepare(struct ms_heap *heap, uint64_t bytes, uint64_t resident);
+
+/* In the stop: finds the allocator, lets it discover, and lays its segments out in the compact space. */
 ms_result ms_heap_discover(struct ms_heap *heap, struct ms_image *image);
 
-/* Makes address → compact and line tables for the segments found. Called by the scan after discovery. */
+/* After the stop: how far back each pane's last start is; the allocator settles; tallies. */
+ms_result ms_heap_settle(struct ms_heap *heap, struct ms_image *image);
+
+/* Frees what the heap owns, not the struct. */
 void ms_heap_release(struct ms_heap *heap);
 
-/* Resident bytes of each class, from the image's survey. */
-ms_result ms_heap_account(struct ms_heap *heap, const struct ms_image *image);
+/* For allocators. */
+ms_result ms_heap_add_segment(struct ms_heap *heap, const struct ms_segment *segment);
+void ms_heap_mark_start(struct ms_heap *heap, uint64_t granule);
+void ms_heap_mark_live(struct ms_heap *heap, uint64_t granule, bool live);
+void ms_heap_add_gap(struct ms_heap *heap, uint64_t start, uint64_t end, bool foreign);
+/* Class of the chunk that starts at granule START: what the tallies count it as. */
+enum ms_class ms_chunk_class(const struct ms_heap *heap, uint64_t start);
 
 /* --- the index: addresses, granules, blocks --------------------------------------------------- */
 
@@ -169,6 +198,9 @@ static inline const struct ms_segment *ms_granule_segment(const struct ms_heap *
 
 /* The segment that holds ADDRESS, or NULL. */
 struct ms_segment *ms_heap_segment(const struct ms_heap *heap, uint64_t address);
+
+/* After settling: the gap that holds ADDRESS, or NULL. */
+const struct ms_gap *ms_heap_gap(const struct ms_heap *heap, uint64_t address);
 
 /* The granule that holds ADDRESS, which lies in SEGMENT. */
 static inline uint64_t ms_address_granule(const struct ms_segment *segment, uint64_t address)

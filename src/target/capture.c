@@ -101,8 +101,6 @@ static struct ms_error *make_room(struct capture *c)
     ms_reserve_populate(&image->source->store, 0, at_once);
     MS_TRY(ms_stream_init(&c->stream, image, c->options->sink));
     c->stream.raise = true;
-    if (c->options->sink && !full)
-        return c->options->sink->prepare(c->options->sink->self, image);
     return NULL;
 }
 
@@ -199,7 +197,11 @@ static struct ms_error *attempt(struct capture *c, bool last)
     bool incomplete = image->incomplete;
     image->source->stored = 0;
     image->bytes_read = 0;
-    c->retry = !last;
+    struct ms_sink *sink = c->options->sink;
+    bool lean = image->kind == MS_LEAN && sink;
+    c->retry = !last && lean;
+    if (lean)
+        MS_TRY(sink->prepare(sink->self, image));
     pthread_t thread;
     int failed = pthread_create(&thread, NULL, tracer, c);
     if (failed)
@@ -208,11 +210,8 @@ static struct ms_error *attempt(struct capture *c, bool last)
     image->attempts++;
     if (c->error)
         return c->error;
-    struct ms_sink *sink = c->options->sink;
-    if (image->kind == MS_FULL) {
+    if (image->kind == MS_FULL)
         MS_TRY(ms_stream_kept(image, c->options));
-        c->retry = false;
-    }
     if (!c->retry && !last && sink)
         c->retry = sink->retry(sink->self, true);
     if (c->retry) {

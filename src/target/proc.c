@@ -329,8 +329,14 @@ ms_result ms_proc_maps(struct ms_image *image)
     while ((line = strsep(&rest, "\n")) && *line) {
         struct ms_region *r = &image->regions[image->region_count];
         /* A map that changes while it is read can repeat: keep the order strict. */
-        if (image->region_count < lines && parse_line(image, line, r) && r->start < r->end &&
-            (image->region_count == 0 || r[-1].end <= r->start))
+        if (image->region_count == lines || !parse_line(image, line, r) || r->start >= r->end ||
+            (image->region_count && r[-1].end > r->start))
+            continue;
+        /* The kernel splits [heap] by advice and locks; to us it is one. */
+        if (image->region_count && r->kind == MS_REGION_BRK && r[-1].kind == MS_REGION_BRK &&
+            r[-1].end == r->start)
+            r[-1].end = r->end;
+        else
             image->region_count++;
     }
     if (image->region_count == 0)
@@ -363,16 +369,16 @@ ms_result ms_proc_smaps(struct ms_image *image)
         const char *end = flags ? strchr(flags + 1, '\n') : NULL;
         if (!end)
             break;
-        while (i < image->region_count && image->regions[i].start < start)
+        while (i < image->region_count && image->regions[i].end <= start)
             i++;
-        if (i < image->region_count && image->regions[i].start == start) {
+        if (i < image->region_count && image->regions[i].start <= start) {
             struct ms_region *r = &image->regions[i];
-            r->rss = smaps_field(body, end, "\nRss:");
-            r->pss = smaps_field(body, end, "\nPss:");
-            r->private_dirty = smaps_field(body, end, "\nPrivate_Dirty:");
-            r->anonymous = smaps_field(body, end, "\nAnonymous:");
-            r->swap = smaps_field(body, end, "\nSwap:");
-            image->rollup_rss += r->rss;
+            r->rss += smaps_field(body, end, "\nRss:");
+            r->pss += smaps_field(body, end, "\nPss:");
+            r->private_dirty += smaps_field(body, end, "\nPrivate_Dirty:");
+            r->anonymous += smaps_field(body, end, "\nAnonymous:");
+            r->swap += smaps_field(body, end, "\nSwap:");
+            image->rollup_rss += smaps_field(body, end, "\nRss:");
         }
         at = end + 1;
     }

@@ -1,0 +1,279 @@
+/* The leak report: lost blocks, grouped by what they have in common. */
+#include "memscope/leaks.h"
+
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const ms_leak_names[MS_LEAK_KINDS] = {
+    [MS_DEFINITE] = "definite",
+    [MS_INDIRECT] = "indirect",
+    [MS_POSSIBLE] = "possible",
+    [MS_REACHABLE] = "reachable",
+};
+
+struct builder {
+    struct ms_scan *scan;
+    struct ms_symbols *symbols;
+    const struct ms_leak_options *options;
+    struct ms_leak_report *report;
+    struct ms_lost lost;
+    void *tree;             /* tsearch() of struct ms_leak_group *, owned */
+    bool *suppressed;       /* by leader; owned */
+};
+
+/* --- what a block is --------------------------------------------------------------------------- */
+
+struct identity {
+    const char *type, *module;
+};
+
+/* A vtable pointer in the first word names the class; without symbols, its module. */
+static struct identity identify(const struct builder *b, uint64_t start)
+{
+    uint64_t target = ms_first_target(b->scan, start);
+    uint64_t address = target == MS_NOTHING ? 0 : ms_scan_module_address(b->scan, target);
+    if (!address || !b->symbols)
+        return (struct identity){NULL, NULL};
+    const char *type = ms_symbols_vtable_class(b->symbols, address);
+    return (struct identity){type, type ? ms_symbols_module(b->symbols, address) : NULL};
+}
+
+static bool is_suppressed(const struct builder *b, struct identity what)
+{
+    const struct ms_suppressions *s = b->options->suppressions;
+    return s && ((what.type && ms_suppressed(s, what.type)) || (what.module && ms_suppressed(s, what.module)));
+}
+
+/* --- groups ------------------------------------------------------------------------------------ */
+
+static int order_of(uint64_t a, uint64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+/* Strings of one symbol table are one pointer each, so pointers are compared. */
+static int compare_groups(const void *a, const void *b)
+{
+    const struct ms_leak_group *g = a, *h = b;
+    int by = order_of(g->kind, h->kind);
+    by = by ? by : order_of(g->size, h->size);
+    by = by ? by : order_of((uintptr_t)g->type, (uintptr_t)h->type);
+    by = by ? by : order_of((uintptr_t)g->module, (uintptr_t)h->module);
+    by = by ? by : order_of(g->ring, h->ring);
+    return by ? by : order_of(g->indirect_blocks > 0, h->indirect_blocks > 0);
+}
+
+static void free_group(void *group)
+{
+    free(group);
+}
+
+/* The group with the same key, made when it is the first; NULL without memory. */
+static struct ms_leak_group *group_of(struct builder *b, const struct ms_leak_group *key)
+{
+    struct ms_leak_group **found = tfind(key, &b->tree, compare_groups);
+    if (found)
+        return *found;
+    struct ms_leak_group *group = malloc(sizeof *group);
+    if (!group)
+        return NULL;
+    *group = *key;
+    if (!tsearch(group, &b->tree, compare_groups)) {
+        free(group);
+        return NULL;
+    }
+    /* Counted from nothing on; of the key it only told that there is something. */
+    group->indirect_blocks = 0;
+    return group;
+}
+
+/* Bytes that make a readable preview: up to the first that is no text, at least four. */
+static unsigned text_length(const uint8_t *bytes, uint64_t size)
+{
+    unsigned n = 0;
+    while (n < size && n < MS_SAMPLE && (bytes[n] == '\t' || bytes[n] == '\n' || bytes[n] >= ' ') &&
+           bytes[n] != 0x7f)
+        n++;
+    return n >= 4 && (n == size || n == MS_SAMPLE || bytes[n] == '\0') ? n : 0;
+}
+
+static struct ms_error *add_to_group(struct builder *b, enum ms_leak_kind kind, uint64_t start, uint64_t size,
+                                     struct identity what, const struct ms_leader *leader)
+{
+    if (!(b->options->kinds & 1u << kind))
+        return NULL;
+    uint64_t held = leader ? leader->indirect_blocks : 0;
+    struct ms_leak_group key = {.kind = kind, .size = size, .type = what.type, .module = what.module,
+                                .ring = leader && leader->ring, .indirect_blocks = held > 0};
+    struct ms_leak_group *group = group_of(b, &key);
+    if (!group)
+        return ms_error_nomem("the groups of leaks");
+    group->blocks++;
+    group->bytes += size;
+    group->indirect_blocks += held;
+    group->indirect_bytes += leader ? leader->indirect_bytes : 0;
+    if (group->samples < MS_GROUP_SAMPLES)
+        group->sample[group->samples++] = ms_granule_address(&b->scan->heap, start);
+    const struct ms_sample *sample = group->preview_size ? NULL : ms_block_sample(&b->scan->heap, start);
+    if (sample) {
+        group->preview_size = text_length(sample->bytes, size);
+        memcpy(group->preview, sample->bytes, group->preview_size);
+    }
+    return NULL;
+}
+
+static struct ms_error *add_to_list(struct builder *b, enum ms_leak_kind kind, uint64_t start, uint64_t size,
+                                    struct identity what)
+{
+    if (!b->options->list || !(b->options->kinds & 1u << kind))
+        return NULL;
+    struct ms_leak_block *block = ms_vector_add(&b->report->blocks);
+    if (!block)
+        return ms_error_nomem("the list of leaks");
+    *block = (struct ms_leak_block){ms_granule_address(&b->scan->heap, start), size, kind, what.type};
+    return NULL;
+}
+
+/* --- the kinds --------------------------------------------------------------------------------- */
+
+static void count(struct ms_tally *tally, uint64_t size)
+{
+    tally->blocks++;
+    tally->bytes += size;
+}
+
+static struct ms_error *add_block(struct builder *b, enum ms_leak_kind kind, uint64_t start,
+                                  const struct ms_leader *leader)
+{
+    uint64_t size = ms_block_size(&b->scan->heap, start);
+    struct identity what = identify(b, start);
+    count(&b->report->kinds[kind], size);
+    MS_TRY(add_to_group(b, kind, start, size, what, leader));
+    return add_to_list(b, kind, start, size, what);
+}
+
+static struct ms_error *add_lost(struct builder *b)
+{
+    const struct ms_lost *lost = &b->lost;
+    b->suppressed = calloc(lost->leaders.count + 1, sizeof *b->suppressed);
+    if (!b->suppressed)
+        return ms_error_nomem("the groups of leaks");
+    for (size_t i = 0; b->options->suppressions && i < lost->leaders.count; i++)
+        b->suppressed[i] = is_suppressed(b, identify(b, lost->leaders.items[i].start));
+    for (size_t i = 0; i < lost->count; i++) {
+        const struct ms_leader *leader = &lost->leaders.items[lost->leader[i]];
+        bool leads = leader->start == lost->starts[i];
+        if (b->suppressed[lost->leader[i]])
+            count(&b->report->suppressed, ms_block_size(&b->scan->heap, lost->starts[i]));
+        else
+            MS_TRY(add_block(b, leads ? MS_DEFINITE : MS_INDIRECT, lost->starts[i], leads ? leader : NULL));
+    }
+    return NULL;
+}
+
+/* Blocks that are marked in one bitmap and not in the other. */
+static struct ms_error *add_marked(struct builder *b, enum ms_leak_kind kind)
+{
+    const struct ms_heap *heap = &b->scan->heap;
+    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES; l++) {
+        const struct ms_line *line = &heap->lines[l];
+        uint32_t bits = line->starts & line->live &
+                        (kind == MS_REACHABLE ? line->reached : line->maybe & ~line->reached);
+        for (; bits; bits &= bits - 1) {
+            uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
+            if (kind == MS_POSSIBLE && is_suppressed(b, identify(b, start)))
+                count(&b->report->suppressed, ms_block_size(heap, start));
+            else
+                MS_TRY(add_block(b, kind, start, NULL));
+        }
+    }
+    return NULL;
+}
+
+/* --- the report -------------------------------------------------------------------------------- */
+
+static int biggest_first(const void *a, const void *b)
+{
+    const struct ms_leak_group *g = a, *h = b;
+    int by = order_of(g->kind, h->kind);
+    by = by ? by : order_of(h->bytes + h->indirect_bytes, g->bytes + g->indirect_bytes);
+    by = by ? by : order_of(h->blocks, g->blocks);
+    return by ? by : order_of(g->sample[0], h->sample[0]);
+}
+
+static int blocks_by_address(const void *a, const void *b)
+{
+    return order_of(((const struct ms_leak_block *)a)->address, ((const struct ms_leak_block *)b)->address);
+}
+
+struct collected {
+    struct ms_leak_report *report;
+    uint64_t min_bytes;
+    bool failed;
+};
+
+static void collect_group(const void *node, VISIT visit, void *context)
+{
+    const struct ms_leak_group *group = *(struct ms_leak_group *const *)node;
+    struct collected *c = context;
+    if ((visit != postorder && visit != leaf) || group->bytes + group->indirect_bytes < c->min_bytes)
+        return;
+    struct ms_leak_group *slot = ms_vector_add(&c->report->groups);
+    if (slot)
+        *slot = *group;
+    else
+        c->failed = true;
+}
+
+static struct ms_error *sort_out(struct builder *b)
+{
+    struct ms_leak_report *report = b->report;
+    struct collected c = {report, b->options->min_bytes, false};
+    twalk_r(b->tree, collect_group, &c);
+    if (c.failed)
+        return ms_error_nomem("the groups of leaks");
+    if (report->groups.count)
+        qsort(report->groups.items, report->groups.count, sizeof *report->groups.items, biggest_first);
+    if (report->blocks.count)
+        qsort(report->blocks.items, report->blocks.count, sizeof *report->blocks.items, blocks_by_address);
+    return NULL;
+}
+
+static struct ms_error *build(struct builder *b, const struct ms_image *image)
+{
+    struct ms_leak_report *report = b->report;
+    struct ms_reach reach;
+    MS_TRY(ms_mark(b->scan, &reach));
+    MS_TRY(ms_find_lost(b->scan, &b->lost));
+    MS_TRY(add_lost(b));
+    MS_TRY(add_marked(b, MS_POSSIBLE));
+    if (b->options->kinds & 1u << MS_REACHABLE)
+        MS_TRY(add_marked(b, MS_REACHABLE));
+    report->kinds[MS_REACHABLE] = reach.reachable;
+    report->live.blocks = reach.reachable.blocks + reach.possible.blocks + b->lost.count;
+    report->live.bytes = reach.reachable.bytes + reach.possible.bytes + b->lost.definite.bytes +
+                         b->lost.indirect.bytes;
+    report->complete = !image->incomplete;
+    return sort_out(b);
+}
+
+ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
+                   const struct ms_leak_options *options, struct ms_leak_report *report)
+{
+    *report = (struct ms_leak_report){0};
+    struct builder b = {.scan = scan, .symbols = symbols, .options = options, .report = report};
+    struct ms_error *error = build(&b, image);
+    tdestroy(b.tree, free_group);
+    ms_lost_free(&b.lost);
+    free(b.suppressed);
+    if (error)
+        ms_leak_report_free(report);
+    return error;
+}
+
+void ms_leak_report_free(struct ms_leak_report *report)
+{
+    ms_vector_free(&report->groups);
+    ms_vector_free(&report->blocks);
+}

@@ -1,0 +1,290 @@
+/* Memory accounting: every resident byte in one row, and a verdict in plain words. */
+#include "memscope/memstats.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct ms_row_info ms_rows[MS_ROWS] = {
+    [MS_ROW_LIVE] = {"live", "heap: live, reachable", true},
+    [MS_ROW_POSSIBLE] = {"possibly_lost", "heap: possibly lost", true},
+    [MS_ROW_LOST] = {"lost", "heap: lost (leaked)", true},
+    [MS_ROW_FREE_TRIM] = {"free_trimmable", "heap: free, whole pages (malloc_trim returns them)", true},
+    [MS_ROW_FREE_PINNED] = {"free_pinned", "heap: free, pinned by live neighbours", true},
+    [MS_ROW_TCACHE] = {"tcache", "heap: cached for threads (tcache)", true},
+    [MS_ROW_FASTBIN] = {"fastbin", "heap: cached in fastbins", true},
+    [MS_ROW_TOP] = {"top", "heap: top of arenas, not handed out", true},
+    [MS_ROW_OVERHEAD] = {"overhead", "heap: allocator's own", true},
+    [MS_ROW_UNKNOWN] = {"unknown", "heap: could not be walked", true},
+    [MS_ROW_STACKS] = {"stacks", "stacks and static TLS", false},
+    [MS_ROW_DATA] = {"data", "modules: data", false},
+    [MS_ROW_TEXT] = {"text", "modules: code and constants", false},
+    [MS_ROW_FILES] = {"files", "other file maps", false},
+    [MS_ROW_SHARED] = {"shared", "shared memory", false},
+    [MS_ROW_ANON] = {"anonymous", "other anonymous memory", false},
+    [MS_ROW_OTHER] = {"other", "vdso and devices", false},
+};
+
+const char *const ms_verdict_names[MS_VERDICTS] = {
+    [MS_VERDICT_LEAK] = "leak",
+    [MS_VERDICT_RETAINED] = "retained by live data",
+    [MS_VERDICT_FRAGMENTATION] = "fragmentation",
+    [MS_VERDICT_CACHING] = "allocator caching",
+    [MS_VERDICT_NOT_HEAP] = "not heap",
+};
+
+/* --- resident bytes ---------------------------------------------------------------------------- */
+
+/* Counts resident bytes of ranges that come in address order. */
+struct cursor {
+    const struct ms_image *image;
+    const struct ms_region *region;
+    size_t run;
+    uint64_t *used; /* by region: resident bytes given to heap rows; owned by the caller */
+};
+
+static void seek(struct cursor *c, uint64_t address)
+{
+    if (c->region && address < c->region->end && address >= c->region->start)
+        return;
+    c->region = ms_image_region(c->image, address);
+    c->run = 0;
+}
+
+static uint64_t resident(struct cursor *c, uint64_t start, uint64_t end)
+{
+    uint64_t sum = 0;
+    while (start < end) {
+        seek(c, start);
+        const struct ms_region *r = c->region;
+        if (!r)
+            break;
+        uint64_t until = end < r->end ? end : r->end, here = 0;
+        while (c->run < r->run_count && r->runs[c->run].end <= start)
+            c->run++;
+        for (size_t i = c->run; i < r->run_count && r->runs[i].start < until; i++) {
+            uint64_t from = r->runs[i].start > start ? r->runs[i].start : start;
+            uint64_t to = r->runs[i].end < until ? r->runs[i].end : until;
+            if (!r->runs[i].swapped && to > from)
+                here += to - from;
+        }
+        c->used[r - c->image->regions] += here;
+        sum += here;
+        start = until;
+    }
+    return sum;
+}
+
+/* --- the heap ---------------------------------------------------------------------------------- */
+
+static enum ms_row row_of_class(enum ms_class class)
+{
+    static const enum ms_row rows[MS_CLASSES] = {
+        [MS_CLASS_LIVE] = MS_ROW_LIVE,       [MS_CLASS_FREE] = MS_ROW_FREE_PINNED,
+        [MS_CLASS_TCACHE] = MS_ROW_TCACHE,   [MS_CLASS_FASTBIN] = MS_ROW_FASTBIN,
+        [MS_CLASS_TOP] = MS_ROW_TOP,         [MS_CLASS_OVERHEAD] = MS_ROW_OVERHEAD,
+        [MS_CLASS_UNKNOWN] = MS_ROW_UNKNOWN,
+    };
+    return rows[class];
+}
+
+static enum ms_row row_of_live(const struct ms_heap *heap, uint64_t start)
+{
+    const struct ms_line *line = &heap->lines[start / MS_LINE_GRANULES];
+    if (ms_bit(line->reached, start))
+        return MS_ROW_LIVE;
+    return ms_bit(line->maybe, start) ? MS_ROW_POSSIBLE : MS_ROW_LOST;
+}
+
+/* Whole pages of a free chunk behind its header: what malloc_trim(0) gives back (mtrim, malloc.c). */
+static void trim_range(uint64_t *start, uint64_t *end)
+{
+    const uint64_t header = 48; /* sizeof(struct malloc_chunk) */
+    *start = (*start + header + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1);
+    *end &= ~(uint64_t)(MS_PAGE - 1);
+    if (*end < *start)
+        *end = *start;
+}
+
+static void account_free(struct cursor *c, struct ms_memstats *stats, struct ms_arena *arena, uint64_t start,
+                         uint64_t end)
+{
+    uint64_t first = start, last = end;
+    trim_range(&first, &last);
+    if (first >= end)
+        first = last = end;
+    uint64_t pinned = resident(c, start, first), whole = resident(c, first, last);
+    pinned += resident(c, last, end);
+    stats->rows[MS_ROW_FREE_PINNED] += pinned;
+    stats->rows[MS_ROW_FREE_TRIM] += whole;
+    arena->resident[MS_CLASS_FREE] += pinned + whole;
+    arena->trimmable += whole;
+}
+
+static void account_segment(struct ms_heap *heap, struct cursor *c, const struct ms_segment *s,
+                            struct ms_memstats *stats)
+{
+    struct ms_arena *arena = &heap->arenas.items[s->arena];
+    uint64_t end = s->first + (s->end - s->base + MS_GRANULE - 1) / MS_GRANULE, chunk = s->start;
+    for (uint64_t at = s->first, next; at < end; at = next) {
+        next = ms_next_start(heap, at);
+        uint64_t until = next == end ? s->end : s->base + (next - s->first) * MS_GRANULE - (s->tail ? 16 : 0);
+        if (until <= chunk)
+            continue;
+        enum ms_class class = ms_chunk_class(heap, at);
+        if (class == MS_CLASS_FREE) {
+            account_free(c, stats, arena, chunk, until);
+        } else {
+            uint64_t bytes = resident(c, chunk, until);
+            stats->rows[class == MS_CLASS_LIVE ? row_of_live(heap, at) : row_of_class(class)] += bytes;
+            arena->resident[class] += bytes;
+        }
+        chunk = until;
+    }
+}
+
+static void account_heap(struct ms_scan *scan, struct cursor *c, struct ms_memstats *stats)
+{
+    struct ms_heap *heap = &scan->heap;
+    for (size_t i = 0; i < heap->arenas.count; i++) {
+        memset(heap->arenas.items[i].resident, 0, sizeof heap->arenas.items[i].resident);
+        heap->arenas.items[i].trimmable = 0;
+    }
+    for (size_t i = 0; i < heap->segments.count; i++)
+        account_segment(heap, c, &heap->segments.items[i], stats);
+    for (size_t i = 0; i < heap->holes.count; i++) { /* heads of heaps; main_arena is a module's data */
+        const struct ms_region *r = ms_image_region(c->image, heap->holes.items[i].start);
+        c->region = NULL; /* these lie before the segments */
+        if (r && r->kind == MS_REGION_ANON)
+            stats->rows[MS_ROW_OVERHEAD] += resident(c, heap->holes.items[i].start, heap->holes.items[i].end);
+    }
+}
+
+/* --- the rest ---------------------------------------------------------------------------------- */
+
+static bool is_stack(const struct ms_scan *scan, const struct ms_image *image, const struct ms_region *r)
+{
+    if (r->kind == MS_REGION_STACK)
+        return true;
+    if (r->kind != MS_REGION_ANON)
+        return false;
+    for (size_t i = 0; i < scan->cached_stacks.count; i++)
+        if (scan->cached_stacks.items[i].start >= r->start && scan->cached_stacks.items[i].end <= r->end)
+            return true;
+    for (size_t i = 0; i < image->thread_count; i++) {
+        uint64_t tcb = image->threads[i].registers[MS_REG_FS_BASE];
+        uint64_t sp = image->threads[i].registers[MS_REG_RSP];
+        if ((tcb >= r->start && tcb < r->end) || (sp >= r->start && sp < r->end))
+            return true;
+    }
+    return false;
+}
+
+/* A file of which some part is mapped as code is a module. */
+static bool is_module(const struct ms_image *image, const struct ms_region *r)
+{
+    for (size_t i = 0; i < image->region_count; i++) {
+        const struct ms_region *other = &image->regions[i];
+        if (other->kind == MS_REGION_FILE && other->prot & MS_EXEC && other->inode == r->inode &&
+            other->major == r->major && other->minor == r->minor)
+            return true;
+    }
+    return false;
+}
+
+static enum ms_row row_of_region(const struct ms_scan *scan, const struct ms_image *image,
+                                 const struct ms_region *r)
+{
+    if (r->kind == MS_REGION_SHARED)
+        return MS_ROW_SHARED;
+    if (r->kind == MS_REGION_FILE)
+        return !is_module(image, r) ? MS_ROW_FILES : r->prot & MS_WRITE ? MS_ROW_DATA : MS_ROW_TEXT;
+    if (r->kind == MS_REGION_DEVICE || r->kind == MS_REGION_VDSO)
+        return MS_ROW_OTHER;
+    bool bss = r > image->regions && r->kind == MS_REGION_ANON && r[-1].end == r->start &&
+               r[-1].kind == MS_REGION_FILE && r[-1].prot & MS_WRITE;
+    if (bss)
+        return MS_ROW_DATA;
+    return is_stack(scan, image, r) ? MS_ROW_STACKS : MS_ROW_ANON;
+}
+
+/* Rss by smaps; for a core, what was dumped. */
+static uint64_t region_rss(const struct ms_image *image, const struct ms_region *r)
+{
+    if (image->accounted)
+        return r->rss;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < r->run_count; i++)
+        bytes += r->runs[i].end - r->runs[i].start;
+    return bytes;
+}
+
+static void account_regions(const struct ms_scan *scan, struct ms_image *image, const uint64_t *used,
+                            struct ms_memstats *stats)
+{
+    for (size_t i = 0; i < image->region_count; i++) {
+        const struct ms_region *r = &image->regions[i];
+        uint64_t rss = region_rss(image, r);
+        if (rss > used[i])
+            stats->rows[row_of_region(scan, image, r)] += rss - used[i];
+    }
+}
+
+/* --- the verdict ------------------------------------------------------------------------------- */
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static void judge(struct ms_memstats *s)
+{
+    const uint64_t *row = s->rows;
+    uint64_t heap = 0;
+    for (unsigned i = 0; i < MS_ROWS; i++)
+        heap += ms_rows[i].heap ? row[i] : 0;
+    uint64_t cached = row[MS_ROW_FREE_TRIM] + row[MS_ROW_TOP] + row[MS_ROW_TCACHE] + row[MS_ROW_FASTBIN];
+    uint64_t pinned = row[MS_ROW_FREE_PINNED], live = row[MS_ROW_LIVE] + row[MS_ROW_POSSIBLE];
+    const double of_heap = heap ? 100.0 / (double)heap : 0, of_rss = s->total ? 100.0 / (double)s->total : 0;
+    if (row[MS_ROW_LOST] > heap / 20) {
+        s->verdict = MS_VERDICT_LEAK;
+        snprintf(s->reason, sizeof s->reason, "%.1f MiB, %.0f%% of the heap, is lost: no pointer leads there."
+                 " `memscope leaks` lists it", mib(row[MS_ROW_LOST]), (double)row[MS_ROW_LOST] * of_heap);
+    } else if (heap < s->total / 2) {
+        s->verdict = MS_VERDICT_NOT_HEAP;
+        snprintf(s->reason, sizeof s->reason, "the malloc heap is %.1f MiB, only %.0f%% of resident memory;"
+                 " look at the other rows", mib(heap), (double)heap * of_rss);
+    } else if (pinned > heap * 3 / 10 && pinned >= cached) {
+        s->verdict = MS_VERDICT_FRAGMENTATION;
+        snprintf(s->reason, sizeof s->reason, "%.1f MiB, %.0f%% of the heap, is free but shares its pages with"
+                 " live blocks, so it cannot be given back", mib(pinned), (double)pinned * of_heap);
+    } else if (cached > heap * 3 / 10) {
+        s->verdict = MS_VERDICT_CACHING;
+        snprintf(s->reason, sizeof s->reason, "%.1f MiB, %.0f%% of the heap, is free and kept by the allocator;"
+                 " malloc_trim would give back %.1f MiB of it", mib(cached), (double)cached * of_heap,
+                 mib(row[MS_ROW_FREE_TRIM] + row[MS_ROW_TOP]));
+    } else {
+        s->verdict = MS_VERDICT_RETAINED;
+        snprintf(s->reason, sizeof s->reason, "%.1f MiB, %.0f%% of the heap, is live: the program still holds"
+                 " pointers to it", mib(live), (double)live * of_heap);
+    }
+}
+
+ms_result ms_memstats(struct ms_scan *scan, struct ms_image *image, const struct ms_reach *reach,
+                      struct ms_memstats *stats)
+{
+    (void)reach; /* its marks are in the index; asking for it makes sure that they are there */
+    *stats = (struct ms_memstats){0};
+    ms_auto_free uint64_t *used = calloc(image->region_count + 1, sizeof *used);
+    if (!used)
+        return ms_error_nomem("the account");
+    struct cursor cursor = {.image = image, .used = used};
+    account_heap(scan, &cursor, stats);
+    account_regions(scan, image, used, stats);
+    for (unsigned i = 0; i < MS_ROWS; i++)
+        stats->total += stats->rows[i];
+    stats->rss = image->accounted ? image->rollup_rss : stats->total;
+    stats->complete = !image->incomplete;
+    judge(stats);
+    return NULL;
+}

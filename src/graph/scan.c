@@ -1,0 +1,484 @@
+/* The scan: the sink that turns passing memory into blocks, edges and roots. */
+#include "scan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "memscope/memory.h"
+
+/* Spans carry a segment's number, or a root range's number behind this bit. */
+#define ROOT_TAG (1u << 31)
+/* What is populated before the stop: of the bytes looked at, the part that edges usually need. */
+#define EDGE_SHARE 12u
+#define ROOTS_AT_ONCE (4u << 20)
+#define GROWTH (16ull << 30) /* bytes the target may gain between measuring and stopping */
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static struct ms_error *prepare(void *self, const struct ms_image *image);
+static struct ms_error *plan(void *self, struct ms_image *image, struct ms_spans *spans);
+static void filter(void *self, const struct ms_window *window);
+static void walk(void *self, const struct ms_window *window);
+static bool retry(void *self, bool walked);
+
+ms_result ms_scan_new(struct ms_scan **out)
+{
+    struct ms_scan *scan = calloc(1, sizeof *scan);
+    struct ms_scan_workers *workers = calloc(1, sizeof *workers);
+    if (!scan || !workers) {
+        free(scan);
+        free(workers);
+        return ms_error_nomem("the scan");
+    }
+    workers->sink = (struct ms_sink){scan, prepare, plan, filter, walk, retry};
+    workers->filter = ms_filter_best();
+    scan->workers = workers;
+    *out = scan;
+    return NULL;
+}
+
+struct ms_sink *ms_scan_sink(struct ms_scan *scan)
+{
+    return &scan->workers->sink;
+}
+
+static void drop_map(struct zone_map *map)
+{
+    for (size_t i = 0; i < sizeof map->level1 / sizeof *map->level1; i++) {
+        free(map->level1[i]);
+        map->level1[i] = NULL;
+    }
+    map->zones.count = 0;
+}
+
+void ms_scan_free(struct ms_scan *scan)
+{
+    if (!scan)
+        return;
+    struct ms_scan_workers *w = scan->workers;
+    for (unsigned i = 0; i < MS_WORKERS; i++) {
+        ms_reserve_free(&w->worker[i].targets);
+        ms_reserve_free(&w->worker[i].roots);
+    }
+    drop_map(&w->map);
+    ms_vector_free(&w->map.zones);
+    free(w);
+    ms_heap_release(&scan->heap);
+    ms_vector_free(&scan->ranges);
+    ms_vector_free(&scan->cached_stacks);
+    free(scan->roots);
+    free(scan);
+}
+
+/* --- before the stop --------------------------------------------------------------------------- */
+
+/* Address space that can become heap, and the bytes of it that are there. */
+static void measure(const struct ms_image *image, uint64_t *space, uint64_t *resident, uint64_t *all)
+{
+    *space = *resident = *all = 0;
+    for (size_t i = 0; i < image->region_count; i++) {
+        const struct ms_region *r = &image->regions[i];
+        uint64_t bytes = 0;
+        for (size_t j = 0; j < r->run_count; j++)
+            bytes += r->runs[j].end - r->runs[j].start;
+        *all += bytes;
+        if (!bytes || (r->kind != MS_REGION_ANON && r->kind != MS_REGION_BRK))
+            continue;
+        *space += r->end - r->start + 2 * MS_PANE;
+        *resident += bytes;
+    }
+}
+
+static struct ms_error *prepare(void *self, const struct ms_image *image)
+{
+    struct ms_scan *scan = self;
+    uint64_t space, resident, all;
+    measure(image, &space, &resident, &all);
+    /* Sparse giants (sanitizers' shadows) are no malloc heap: the index would only reserve space for them. */
+    const uint64_t most = 4ull << 40;
+    space = (space < most ? space : most) + GROWTH;
+    MS_TRY(ms_heap_prepare(&scan->heap, space, resident));
+    for (unsigned i = 0; i < MS_WORKERS; i++) {
+        struct worker *w = &scan->workers->worker[i];
+        ms_reserve_free(&w->targets);
+        ms_reserve_free(&w->roots);
+        w->targets_used = w->root_count = 0;
+        w->full = false;
+        MS_TRY(ms_reserve(&w->targets, all + GROWTH, "edges"));
+        MS_TRY(ms_reserve(&w->roots, 3 * all + GROWTH, "roots"));
+        ms_reserve_populate(&w->targets, 0, resident / EDGE_SHARE / MS_WORKERS);
+        ms_reserve_populate(&w->roots, 0, ROOTS_AT_ONCE);
+    }
+    scan->ranges.count = 0;
+    drop_map(&scan->workers->map);
+    return NULL;
+}
+
+/* --- plan: zones ------------------------------------------------------------------------------- */
+
+static struct ms_error *add_zone(struct zone_map *map, uint64_t start, uint64_t end, uint64_t base,
+                                 uint64_t target)
+{
+    struct zone *zone = ms_vector_add(&map->zones);
+    if (!zone)
+        return ms_error_nomem("the zones");
+    *zone = (struct zone){start, end, base, target};
+    return NULL;
+}
+
+/* Read-only data of modules: vtables are there. */
+static bool holds_vtables(const struct ms_image *image, size_t i)
+{
+    const struct ms_region *r = &image->regions[i];
+    if (r->kind != MS_REGION_FILE || r->prot != MS_READ)
+        return false;
+    /* Only ELF modules have code beside their data: look at the neighbours of the same file. */
+    for (size_t j = i; j-- > 0 && image->regions[j].inode == r->inode;)
+        if (image->regions[j].prot & MS_EXEC)
+            return true;
+    for (size_t j = i + 1; j < image->region_count && image->regions[j].inode == r->inode; j++)
+        if (image->regions[j].prot & MS_EXEC)
+            return true;
+    return false;
+}
+
+static int zones_by_address(const void *a, const void *b)
+{
+    const struct zone *y = a, *z = b;
+    return y->start < z->start ? -1 : y->start > z->start;
+}
+
+/* Two intervals that leave out the widest hole between zones: usually that from brk to the maps. */
+static void find_intervals(struct zone_map *map)
+{
+    const struct zone *z = map->zones.items;
+    size_t count = map->zones.count, cut = 0;
+    memset(map->low, 0, sizeof map->low);
+    memset(map->span, 0, sizeof map->span);
+    if (!count)
+        return;
+    for (size_t i = 1; i < count; i++)
+        if (!cut || z[i].start - z[i - 1].end > z[cut].start - z[cut - 1].end)
+            cut = i;
+    size_t last = cut ? cut : count;
+    map->low[0] = z[0].start;
+    map->span[0] = z[last - 1].end - z[0].start;
+    if (cut) {
+        map->low[1] = z[cut].start;
+        map->span[1] = z[count - 1].end - z[cut].start;
+    }
+}
+
+/* Each 64 KiB of address space knows its first zone. */
+static struct ms_error *fill_levels(struct zone_map *map)
+{
+    for (size_t i = 0; i < map->zones.count; i++) {
+        const struct zone *z = &map->zones.items[i];
+        for (uint64_t page = z->start >> ZONE_SHIFT; page <= (z->end - 1) >> ZONE_SHIFT; page++) {
+            uint32_t **table = &map->level1[page >> ZONE_LEVEL];
+            if (!*table)
+                *table = calloc(1u << ZONE_LEVEL, sizeof **table);
+            if (!*table)
+                return ms_error_nomem("the zones");
+            uint32_t *entry = &(*table)[page & ((1u << ZONE_LEVEL) - 1)];
+            if (!*entry)
+                *entry = (uint32_t)i + 1;
+        }
+    }
+    return NULL;
+}
+
+static struct ms_error *make_map(struct ms_scan *scan, const struct ms_image *image)
+{
+    struct zone_map *map = &scan->workers->map;
+    struct ms_heap *heap = &scan->heap;
+    drop_map(map);
+    for (size_t i = 0; i < heap->segments.count; i++) {
+        const struct ms_segment *s = &heap->segments.items[i];
+        if (s->end >> ADDRESS_BITS)
+            return ms_error(MS_TARGET, "the heap lies beyond what x86-64 programs can have");
+        MS_TRY(add_zone(map, s->start, s->end, s->base, 2 * s->first));
+    }
+    uint64_t target = scan->workers->block_targets = 2 * heap->granules;
+    for (size_t i = 0; heap->segments.count && i < image->region_count; i++) {
+        const struct ms_region *r = &image->regions[i];
+        if (!holds_vtables(image, i) || r->end >> ADDRESS_BITS)
+            continue;
+        MS_TRY(add_zone(map, r->start, r->end, r->start, target));
+        target += (r->end - r->start) / 8;
+    }
+    heap->edge_width = target <= UINT32_MAX ? 4 : 5;
+    if (map->zones.count)
+        qsort(map->zones.items, map->zones.count, sizeof *map->zones.items, zones_by_address);
+    find_intervals(map);
+    return fill_levels(map);
+}
+
+static inline uint64_t target_of(const struct zone_map *map, uint64_t word)
+{
+    if (word >> ADDRESS_BITS)
+        return MS_NOTHING;
+    const uint32_t *table = map->level1[word >> (ZONE_SHIFT + ZONE_LEVEL)];
+    uint32_t first = table ? table[word >> ZONE_SHIFT & ((1u << ZONE_LEVEL) - 1)] : 0;
+    if (!first)
+        return MS_NOTHING;
+    const struct zone *z = &map->zones.items[first - 1], *end = map->zones.items + map->zones.count;
+    while (word >= z->end)
+        if (++z == end)
+            return MS_NOTHING;
+    if (word < z->start)
+        return MS_NOTHING;
+    /* An unaligned pointer is an interior one: it goes to the odd unit of its granule. */
+    uint64_t offset = word - z->base;
+    return z->target + (offset % 8 ? offset / 16 * 2 + 1 : offset / 8);
+}
+
+uint64_t ms_scan_target(const struct ms_scan *scan, uint64_t word)
+{
+    return target_of(&scan->workers->map, word);
+}
+
+uint64_t ms_scan_module_address(const struct ms_scan *scan, uint64_t target)
+{
+    const struct zone_map *map = &scan->workers->map;
+    for (size_t i = 0; target >= scan->workers->block_targets && i < map->zones.count; i++) {
+        const struct zone *z = &map->zones.items[i];
+        if (target >= z->target && target < z->target + (z->end - z->base) / 8)
+            return z->base + (target - z->target) * 8;
+    }
+    return 0;
+}
+
+/* --- plan: spans ------------------------------------------------------------------------------- */
+
+static struct ms_error *add_span(struct ms_spans *spans, uint64_t start, uint64_t end, uint32_t tag, bool keep)
+{
+    struct ms_span *span = ms_vector_add(&spans->list);
+    if (!span)
+        return ms_error_nomem("the plan");
+    *span = (struct ms_span){start & ~(uint64_t)(MS_PAGE - 1), (end + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1),
+                             tag, keep};
+    return NULL;
+}
+
+/* A segment may run through several regions. */
+static struct ms_error *add_segment_spans(struct ms_spans *spans, const struct ms_image *image,
+                                          const struct ms_segment *s, uint32_t tag)
+{
+    for (uint64_t at = s->start; at < s->end;) {
+        const struct ms_region *r = ms_image_region(image, at);
+        if (!r)
+            return NULL; /* the walk will miss what is not mapped */
+        uint64_t end = s->end < r->end ? s->end : r->end;
+        MS_TRY(add_span(spans, at, end, tag, false));
+        at = end;
+    }
+    return NULL;
+}
+
+static int spans_by_address(const void *a, const void *b)
+{
+    const struct ms_span *s = a, *t = b;
+    return s->start < t->start ? -1 : s->start > t->start;
+}
+
+static struct ms_error *plan(void *self, struct ms_image *image, struct ms_spans *spans)
+{
+    struct ms_scan *scan = self;
+    MS_TRY(ms_heap_discover(&scan->heap, image));
+    MS_TRY(make_map(scan, image));
+    MS_TRY(ms_roots_plan(scan, image));
+    for (size_t i = 0; i < scan->heap.segments.count; i++)
+        MS_TRY(add_segment_spans(spans, image, &scan->heap.segments.items[i], (uint32_t)i));
+    for (size_t i = 0; i < scan->ranges.count; i++) {
+        const struct ms_root_range *range = &scan->ranges.items[i];
+        MS_TRY(add_span(spans, range->start, range->end, ROOT_TAG | (uint32_t)i, range->keep));
+    }
+    if (spans->list.count)
+        qsort(spans->list.items, spans->list.count, sizeof *spans->list.items, spans_by_address);
+    return NULL;
+}
+
+/* --- in the stop: words ------------------------------------------------------------------------ */
+
+/* Bits of the words of the line at ADDRESS that lie in [start, end). */
+static uint64_t inside(uint64_t address, uint64_t start, uint64_t end)
+{
+    uint64_t bits = UINT64_MAX;
+    if (start > address)
+        bits = start - address >= 512 ? 0 : bits << (start - address + 7) / 8;
+    if (end < address + 512)
+        bits &= end <= address ? 0 : UINT64_MAX >> (64 - (end - address) / 8);
+    return bits;
+}
+
+static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_window *window)
+{
+    struct ms_heap *heap = &scan->heap;
+    const struct ms_segment *s = &heap->segments.items[window->span->tag];
+    const struct zone_map *map = &scan->workers->map;
+    const unsigned width = heap->edge_width;
+    uint8_t *out = w->targets.base + w->targets_used;
+    const uint8_t *limit = w->targets.base + w->targets.size - MS_WINDOW;
+    if (out > limit) {
+        w->full = true;
+        return;
+    }
+    /* A segment that starts or ends inside a page shares that page's window with others. */
+    uint64_t from = window->start > s->base ? window->start : s->base;
+    for (uint64_t address = from; address < window->end; address += 512) {
+        uint64_t number = (s->first + (address - s->base) / MS_GRANULE) / MS_LINE_GRANULES;
+        struct ms_line *line = &heap->lines[number];
+        struct ms_pane *pane = &heap->panes[number / MS_PANE_LINES];
+        if (number % MS_PANE_LINES == 0 || !pane->targets) {
+            pane->targets = out;
+        } else if (address == from) {
+            /* A map that ends inside a pane: its targets are another worker's. */
+            w->full = true;
+            return;
+        }
+        const uint64_t *words = (const uint64_t *)(const void *)(window->bytes + (address - window->start));
+        uint64_t maybe = scan->workers->filter(words, map->low, map->span), bits = 0;
+        line->first = (uint16_t)((size_t)(out - pane->targets) / width);
+        if (maybe && (address < s->start || address + 512 > s->end))
+            maybe &= inside(address, s->start, s->end);
+        while (maybe) {
+            unsigned bit = (unsigned)__builtin_ctzll(maybe);
+            maybe &= maybe - 1;
+            uint64_t target = target_of(map, words[bit]);
+            if (target == MS_NOTHING)
+                continue;
+            memcpy(out, &target, sizeof target);
+            out += width;
+            bits |= 1ull << bit;
+        }
+        line->pointers = bits;
+    }
+    w->targets_used = (size_t)(out - w->targets.base);
+}
+
+static void add_root(const struct ms_scan *scan, struct worker *w, const struct ms_root_range *range,
+                     uint64_t address, uint64_t word)
+{
+    uint64_t target = target_of(&scan->workers->map, word);
+    if (target >= scan->workers->block_targets) /* also MS_NOTHING */
+        return;
+    struct ms_root *roots = (struct ms_root *)(void *)w->roots.base;
+    if ((w->root_count + 1) * sizeof *roots > w->roots.size) {
+        w->full = true;
+        return;
+    }
+    roots[w->root_count++] = (struct ms_root){address, target, range->tid, (uint8_t)range->kind, false};
+}
+
+/*
+ * PTR_MANGLE of sysdeps/unix/sysv/linux/x86_64/pointer_guard.h: xor with the guard, rotate
+ * left by 17. setjmp keeps the frame pointer register so, which may hold any pointer.
+ */
+static inline uint64_t demangle(uint64_t word, uint64_t guard)
+{
+    return (word >> 17 | word << 47) ^ guard;
+}
+
+static void filter_roots(struct ms_scan *scan, struct worker *w, const struct ms_window *window)
+{
+    const struct ms_root_range *range = &scan->ranges.items[window->span->tag & ~ROOT_TAG];
+    const struct zone_map *map = &scan->workers->map;
+    uint64_t guard = range->kind == MS_ROOT_STACK || range->kind == MS_ROOT_DATA ? scan->heap.pointer_guard : 0;
+    for (uint64_t address = window->start; address < window->end; address += 512) {
+        const uint64_t *words = (const uint64_t *)(const void *)(window->bytes + (address - window->start));
+        uint64_t wanted = inside(address, range->start, range->end);
+        uint64_t maybe = scan->workers->filter(words, map->low, map->span) & wanted;
+        for (; maybe; maybe &= maybe - 1) {
+            unsigned bit = (unsigned)__builtin_ctzll(maybe);
+            add_root(scan, w, range, address + bit * 8, words[bit]);
+        }
+        for (unsigned bit = 0; guard && bit < 64; bit++)
+            if (wanted >> bit & 1 && words[bit])
+                add_root(scan, w, range, address + bit * 8, demangle(words[bit], guard));
+    }
+}
+
+static void filter(void *self, const struct ms_window *window)
+{
+    struct ms_scan *scan = self;
+    struct worker *w = &scan->workers->worker[window->worker];
+    if (window->span->tag & ROOT_TAG)
+        filter_roots(scan, w, window);
+    else
+        filter_heap(scan, w, window);
+}
+
+static void walk(void *self, const struct ms_window *window)
+{
+    struct ms_scan *scan = self;
+    if (!(window->span->tag & ROOT_TAG))
+        scan->heap.allocator->walk(&scan->heap, &scan->heap.segments.items[window->span->tag], window);
+}
+
+static bool retry(void *self, bool walked)
+{
+    const struct ms_scan *scan = self;
+    return walked ? scan->heap.inconsistent : scan->heap.busy;
+}
+
+/* --- after the stop ---------------------------------------------------------------------------- */
+
+/* Words of memory that others took from the heap by sbrk, or that was skipped, are roots. */
+static void add_gap_roots(struct ms_scan *scan, const struct ms_gap *gap)
+{
+    struct ms_heap *heap = &scan->heap;
+    const struct ms_segment *s = ms_heap_segment(heap, gap->start);
+    const struct ms_root_range range = {gap->start, gap->end, MS_ROOT_ANON, 0, false};
+    struct worker *w = &scan->workers->worker[0];
+    for (uint64_t address = gap->start & ~511ull; s && address < gap->end; address += 512) {
+        if (address < s->base)
+            continue;
+        uint64_t number = (s->first + (address - s->base) / MS_GRANULE) / MS_LINE_GRANULES;
+        const struct ms_line *line = &heap->lines[number];
+        const struct ms_pane *pane = &heap->panes[number / MS_PANE_LINES];
+        uint64_t wanted = inside(address, gap->start, gap->end);
+        unsigned index = line->first;
+        for (uint64_t left = line->pointers; left; left &= left - 1, index++) {
+            unsigned bit = (unsigned)__builtin_ctzll(left);
+            uint64_t target = ms_target_at(heap, pane->targets, index);
+            if (!(wanted >> bit & 1) || target >= scan->workers->block_targets ||
+                (w->root_count + 1) * sizeof(struct ms_root) > w->roots.size)
+                continue;
+            ((struct ms_root *)(void *)w->roots.base)[w->root_count++] =
+                (struct ms_root){address + bit * 8, target, 0, (uint8_t)range.kind, false};
+        }
+    }
+}
+
+static struct ms_error *gather_roots(struct ms_scan *scan, const struct ms_image *image)
+{
+    size_t count = 0;
+    for (unsigned i = 0; i < MS_WORKERS; i++)
+        count += scan->workers->worker[i].root_count;
+    free(scan->roots);
+    scan->roots = malloc((count ? count : 1) * sizeof *scan->roots);
+    if (!scan->roots)
+        return ms_error_nomem("the roots");
+    scan->root_count = 0;
+    for (unsigned i = 0; i < MS_WORKERS; i++) {
+        struct worker *w = &scan->workers->worker[i];
+        memcpy(scan->roots + scan->root_count, w->roots.base, w->root_count * sizeof *scan->roots);
+        scan->root_count += w->root_count;
+        ms_reserve_free(&w->roots);
+    }
+    return ms_roots_add_words(scan, image);
+}
+
+ms_result ms_scan_finish(struct ms_scan *scan, struct ms_image *image)
+{
+    MS_TRY(ms_heap_settle(&scan->heap, image));
+    for (size_t i = 0; i < scan->heap.gaps.count; i++)
+        add_gap_roots(scan, &scan->heap.gaps.items[i]);
+    for (unsigned i = 0; i < MS_WORKERS; i++)
+        if (scan->workers->worker[i].full) {
+            image->incomplete = true;
+            ms_image_warn(image, "the target's memory grew while it was measured; not all of it was looked at");
+        }
+    return gather_roots(scan, image);
+}

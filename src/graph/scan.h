@@ -1,0 +1,57 @@
+/* Private to src/graph: what the parts of a scan share. */
+#ifndef MEMSCOPE_SCAN_H
+#define MEMSCOPE_SCAN_H
+
+#include "memscope/graph.h"
+
+/* filter.c: one bit for each of 64 WORDS that lies in one of two intervals. */
+typedef uint64_t filter_function(const uint64_t *words, const uint64_t low[2], const uint64_t span[2]);
+
+/* What a worker has found; reservations, so that nothing is moved while the target waits. */
+struct worker {
+    struct ms_reserve targets; /* of heap words, edge_width bytes each */
+    size_t targets_used;       /* bytes */
+    struct ms_reserve roots;   /* struct ms_root */
+    size_t root_count;
+    bool full; /* a reservation was too small */
+};
+
+/* A range of addresses that pointers to are kept: blocks, and read-only data of modules (vtables). */
+struct zone {
+    uint64_t start, end;
+    uint64_t base;   /* address … */
+    uint64_t target; /* … that has this target */
+};
+
+/* Finds a pointer's zone: by its upper bits, in two levels, then by a short search. */
+#define ZONE_SHIFT 16
+#define ZONE_LEVEL 16 /* bits of the second level */
+#define ADDRESS_BITS 47
+struct zone_map {
+    MS_VECTOR(struct zone) zones; /* sorted */
+    uint32_t *level1[1u << (ADDRESS_BITS - ZONE_SHIFT - ZONE_LEVEL)]; /* owned; of 1-based zone numbers */
+    /* Two intervals that hold all zones, for the first, vectorised look at each word. */
+    uint64_t low[2], span[2];
+};
+
+struct ms_scan_workers {
+    struct worker worker[MS_WORKERS];
+    struct zone_map map;
+    uint64_t block_targets; /* targets below are blocks */
+    filter_function *filter;
+    struct ms_sink sink;
+};
+
+/* roots.c: fills scan->ranges and the exact roots from the image; heap discovered already. */
+struct ms_error *ms_roots_plan(struct ms_scan *scan, struct ms_image *image);
+
+/* roots.c: adds registers and pointers of the kernel to scan->roots. */
+struct ms_error *ms_roots_add_words(struct ms_scan *scan, const struct ms_image *image);
+
+/* scan.c: the target of pointer WORD, or MS_NOTHING. */
+uint64_t ms_scan_target(const struct ms_scan *scan, uint64_t word);
+
+/* filter.c: the fastest that this CPU can run. */
+filter_function *ms_filter_best(void);
+
+#endif

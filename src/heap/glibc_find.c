@@ -1,0 +1,567 @@
+/* Finding glibc's arenas and mmapped chunks by structure, in the stop; no symbols are needed. */
+#include "glibc.h"
+
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VIEW_LIMIT (32ull << 20) /* module data beyond this is not searched */
+#define ARENA_LIMIT 65536u       /* more arenas than any machine's cores ask for */
+#define HEAPS_LIMIT 1048576u
+
+/* --- module data ------------------------------------------------------------------------------- */
+
+/* Words of a module's writable data, copied. */
+struct view {
+    uint64_t start;
+    uint64_t *words; /* owned */
+    size_t count;
+};
+
+static bool is_data(const struct ms_region *r)
+{
+    return r->kind == MS_REGION_FILE && (r->prot & MS_WRITE) && !(r->prot & MS_SHARED);
+}
+
+/* .data of a module, and its .bss if that follows as an anonymous map. */
+static bool take_view(const struct ms_image *image, size_t region, struct view *view)
+{
+    const struct ms_region *r = &image->regions[region];
+    uint64_t end = r->end;
+    if (region + 1 < image->region_count && r[1].start == end && r[1].kind == MS_REGION_ANON &&
+        (r[1].prot & MS_WRITE))
+        end = r[1].end;
+    uint64_t size = end - r->start < VIEW_LIMIT ? end - r->start : VIEW_LIMIT;
+    view->start = r->start;
+    view->count = size / 8;
+    view->words = malloc(size);
+    if (view->words && ms_image_read(image, r->start, view->words, size))
+        return true;
+    free(view->words);
+    /* A page of .bss may be unreadable; .data alone will do. */
+    size = r->end - r->start < VIEW_LIMIT ? r->end - r->start : VIEW_LIMIT;
+    view->count = size / 8;
+    view->words = malloc(size);
+    if (view->words && ms_image_read(image, r->start, view->words, size))
+        return true;
+    free(view->words);
+    view->words = NULL;
+    return false;
+}
+
+/* In which order modules are searched: libc first, the program (static) next, then all others. */
+static int rank_of(const struct ms_image *image, const struct ms_region *r)
+{
+    const char *name = strrchr(r->path, '/');
+    name = name ? name + 1 : r->path;
+    if (strncmp(name, "libc.so", 7) == 0 || strncmp(name, "libc-2.", 7) == 0)
+        return 0;
+    return image->exe && strcmp(r->path, image->exe) == 0 ? 1 : 2;
+}
+
+/* --- main_arena -------------------------------------------------------------------------------- */
+
+static bool is_writable(const struct ms_image *image, uint64_t address)
+{
+    const struct ms_region *r = ms_image_region(image, address);
+    return r && (r->prot & MS_WRITE);
+}
+
+/* fd and bk of a bin header: to itself as if it were a chunk when empty, else to chunks. */
+static bool is_empty_bin(const struct view *v, size_t i)
+{
+    uint64_t self = v->start + i * 8 - CHUNK_HEADER;
+    return v->words[i] == self && v->words[i + 1] == self;
+}
+
+static bool is_bin(const struct ms_image *image, const struct view *v, size_t i)
+{
+    if (is_empty_bin(v, i))
+        return true;
+    uint64_t fd = v->words[i], bk = v->words[i + 1];
+    return fd % 16 == 0 && bk % 16 == 0 && is_writable(image, fd) && is_writable(image, bk);
+}
+
+/*
+ * bins[] is the one place where 127 pairs of words are all either pointers to
+ * 16 bytes before themselves or pointers to chunks. Returns its index or 0.
+ */
+static size_t find_bins(const struct ms_image *image, const struct view *v, size_t from)
+{
+    const size_t words = BIN_PAIRS * 2;
+    for (size_t i = from; i + 1 < v->count; i++) {
+        if (!is_empty_bin(v, i))
+            continue;
+        size_t end = i + 2;
+        while (end + 1 < v->count && is_bin(image, v, end))
+            end += 2;
+        bool good = end >= words + 2 && end + 8 < v->count;
+        for (size_t j = end - words; good && j < i; j += 2)
+            good = is_bin(image, v, j);
+        if (good)
+            return end - words;
+        i = end - 1;
+    }
+    return 0;
+}
+
+/*
+ * Where malloc_state begins before its bins: 104 bytes up to glibc 2.26, 112
+ * from 2.27 (have_fastchunks). The ring of `next` tells: it must come back to
+ * main_arena. Sets g->bins_offset.
+ */
+static bool close_ring(const struct ms_image *image, struct glibc *g, uint64_t bins)
+{
+    const uint64_t next_after_bins = BINS_BYTES + BINMAP_BYTES;
+    uint64_t first;
+    if (!ms_image_read_word(image, bins + next_after_bins, &first))
+        return false;
+    for (uint64_t offset = 16; offset <= 160; offset += 8) {
+        uint64_t at = first;
+        unsigned hops = 0;
+        while (at != bins - offset && hops++ < ARENA_LIMIT)
+            if (at % 8 || !is_writable(image, at) ||
+                !ms_image_read_word(image, at + offset + next_after_bins, &at))
+                break;
+        if (at == bins - offset) {
+            g->bins_offset = offset;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The fields of one malloc_state; WORDS holds it from its start. */
+static void take_arena(const struct glibc *g, const uint64_t *words, struct glibc_arena *arena)
+{
+    size_t bins = g->bins_offset / 8, tail = bins + (BINS_BYTES + BINMAP_BYTES) / 8;
+    arena->top = words[bins - 2];
+    arena->system_mem = words[tail + (g->attached ? 3 : 2)];
+    arena->noncontiguous = words[0] >> 32 & 2; /* NONCONTIGUOUS_BIT of flags */
+    arena->has_fastbins = g->bins_offset >= 104;
+    for (size_t i = 0; arena->has_fastbins && i < FASTBINS; i++)
+        arena->fastbins[i] = words[bins - 2 - FASTBINS + i];
+}
+
+/* The allocator's own pointers keep nothing alive. */
+static struct ms_error *add_hole(struct ms_heap *heap, uint64_t start, uint64_t end)
+{
+    struct ms_hole *hole = ms_vector_add(&heap->holes);
+    if (!hole)
+        return ms_error_nomem("the arenas");
+    *hole = (struct ms_hole){start, end};
+    return NULL;
+}
+
+static struct ms_error *read_ring(struct ms_heap *heap, const struct ms_image *image, uint64_t main_arena)
+{
+    struct glibc *g = heap->state;
+    const size_t tail = (g->bins_offset + BINS_BYTES + BINMAP_BYTES) / 8;
+    uint64_t words[512], at = main_arena;
+    do {
+        if (!ms_image_read(image, at, words, (tail + 5) * 8))
+            break;
+        /* attached_threads (2.23) is a small count where older versions have system_mem. */
+        if (at == main_arena)
+            g->attached = words[tail + 2] < MS_PAGE;
+        g->state_size = (tail + (g->attached ? 5 : 4)) * 8;
+        struct glibc_arena *arena = ms_vector_add(&g->arenas);
+        struct ms_arena *shown = ms_vector_add(&heap->arenas);
+        if (!arena || !shown)
+            return ms_error_nomem("the arenas");
+        arena->address = at;
+        take_arena(g, words, arena);
+        *shown = (struct ms_arena){.address = at, .system = arena->system_mem,
+                                   .locked = (uint32_t)words[0] != 0};
+        heap->busy |= shown->locked;
+        at = words[tail];
+    } while (at != main_arena && g->arenas.count < ARENA_LIMIT);
+    return add_hole(heap, main_arena, main_arena + g->state_size);
+}
+
+/* --- malloc_par -------------------------------------------------------------------------------- */
+
+/*
+ * struct malloc_par ends (before the tcache's fields) with the counts of mmapped
+ * chunks and sbrk_base. Its ints moved: byte offsets from sbrk_base.
+ */
+struct par_layout {
+    int n_mmaps, n_mmaps_max, max_n_mmaps, mmapped_mem, max_mmapped_mem;
+};
+static const struct par_layout par_layouts[] = {
+    {-36, -32, -28, -16, -8}, /* 2.35: hp_flags before them */
+    {-32, -28, -24, -16, -8}, /* 2.24 */
+    {-40, -36, -32, -24, -16}, /* up to 2.23: max_total_mem */
+};
+#define DEFAULT_MMAP_MAX 65536u
+
+static bool par_fits(const uint8_t *base, const struct par_layout *l)
+{
+    int32_t n, limit, most;
+    uint64_t bytes, most_bytes;
+    memcpy(&n, base + l->n_mmaps, 4);
+    memcpy(&limit, base + l->n_mmaps_max, 4);
+    memcpy(&most, base + l->max_n_mmaps, 4);
+    memcpy(&bytes, base + l->mmapped_mem, 8);
+    memcpy(&most_bytes, base + l->max_mmapped_mem, 8);
+    return limit == (int32_t)DEFAULT_MMAP_MAX && n >= 0 && n <= most && most <= limit &&
+           bytes % MS_PAGE == 0 && most_bytes % MS_PAGE == 0 && bytes <= most_bytes &&
+           (n == 0) == (bytes == 0) && (most == 0) == (most_bytes == 0);
+}
+
+static void find_par(struct glibc *g, const struct ms_image *image, const struct view *v)
+{
+    bool main_empty = g->arenas.items[0].system_mem == 0;
+    for (size_t i = 6; i < v->count; i++) {
+        uint64_t sbrk_base = v->words[i];
+        const struct ms_region *r = sbrk_base ? ms_image_region(image, sbrk_base) : NULL;
+        if (main_empty || !r ? sbrk_base != 0 : r->kind != MS_REGION_BRK)
+            continue;
+        for (size_t j = 0; j < sizeof par_layouts / sizeof *par_layouts; j++) {
+            const struct par_layout *l = &par_layouts[j];
+            const uint8_t *base = (const uint8_t *)&v->words[i];
+            if (!par_fits(base, l))
+                continue;
+            int32_t n;
+            memcpy(&n, base + l->n_mmaps, 4);
+            memcpy(&g->mapped_bytes, base + l->mmapped_mem, 8);
+            g->mapped_count = (uint64_t)n;
+            g->sbrk_base = sbrk_base;
+            g->par_known = true;
+            return;
+        }
+    }
+}
+
+static struct ms_error *find_arenas(struct ms_heap *heap, const struct ms_image *image, bool *found)
+{
+    struct glibc *g = heap->state;
+    for (int rank = 0; rank < 3; rank++)
+        for (size_t i = 0; i < image->region_count; i++) {
+            struct view v;
+            if (!is_data(&image->regions[i]) || rank_of(image, &image->regions[i]) != rank ||
+                !take_view(image, i, &v))
+                continue;
+            struct ms_error *error = NULL;
+            for (size_t at = 0; !error && !*found && (at = find_bins(image, &v, at)); at += 2)
+                if (close_ring(image, g, v.start + at * 8)) {
+                    *found = true;
+                    g->library = v.start;
+                    error = read_ring(heap, image, v.start + at * 8 - g->bins_offset);
+                }
+            if (!error && *found && g->arenas.count)
+                find_par(g, image, &v);
+            free(v.words);
+            if (error || *found)
+                return error;
+        }
+    return NULL;
+}
+
+/* --- segments of arenas ------------------------------------------------------------------------ */
+
+static struct ms_error *add_arena_segment(struct ms_heap *heap, uint32_t arena, uint64_t start, uint64_t end,
+                                          uint64_t top)
+{
+    if (start + MIN_CHUNK > end)
+        return NULL;
+    heap->arenas.items[arena].walked += end - start;
+    return ms_heap_add_segment(heap, &(struct ms_segment){
+        .start = start, .end = end, .arena = arena, .kind = MS_SEGMENT_ARENA, .tail = 8,
+        .top = top >= start && top < end ? top : 0});
+}
+
+/* Overhead that lies before a segment's first chunk. */
+static void add_lead(struct ms_arena *arena, uint64_t bytes)
+{
+    arena->classes[MS_CLASS_OVERHEAD].bytes += bytes;
+    arena->walked += bytes;
+}
+
+static uint64_t chunk_size_at(const struct ms_image *image, uint64_t chunk)
+{
+    uint64_t size;
+    return ms_image_read_word(image, chunk + 8, &size) ? size & ~(uint64_t)SIZE_BITS : 0;
+}
+
+/* The heap that holds TOP: heap_info is HEAP_MAX-aligned, 64 MiB or by the hugetlb tunable. */
+static uint64_t heap_of(const struct ms_image *image, uint64_t top, uint64_t arena)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned shift = i == 0 ? 26 : 19 + i;
+        uint64_t heap = top & ~((1ull << shift) - 1), owner;
+        if (ms_image_read_word(image, heap, &owner) && owner == arena)
+            return heap;
+    }
+    return 0;
+}
+
+/*
+ * heap_info: ar_ptr, prev, size, mprotect_size, from 2.35 pagesize; the arena's
+ * malloc_state follows it in the first heap, chunks in the others.
+ */
+static struct ms_error *add_heaps(struct ms_heap *heap, const struct ms_image *image, uint32_t index)
+{
+    const struct glibc *g = heap->state;
+    const struct glibc_arena *a = &g->arenas.items[index];
+    struct ms_arena *shown = &heap->arenas.items[index];
+    const uint64_t info_size = a->address % MS_PAGE;
+    uint64_t info = heap_of(image, a->top, a->address);
+    for (unsigned hops = 0; info && hops < HEAPS_LIMIT; hops++) {
+        uint64_t words[3]; /* ar_ptr, prev, size */
+        const struct ms_region *r = ms_image_region(image, info);
+        if (!r || !ms_image_read(image, info, words, sizeof words) || words[0] != a->address ||
+            words[2] > 1ull << 40)
+            break;
+        bool first = info == a->address - info_size;
+        uint64_t start = first ? (a->address + g->state_size + 15) & ~15ull : info + info_size;
+        add_lead(shown, start - info);
+        MS_TRY(add_hole(heap, info, start));
+        MS_TRY(add_arena_segment(heap, index, start, info + words[2], a->top));
+        info = words[1];
+    }
+    return NULL;
+}
+
+static const struct ms_region *brk_region(const struct ms_image *image)
+{
+    for (size_t i = 0; i < image->region_count; i++)
+        if (image->regions[i].kind == MS_REGION_BRK)
+            return &image->regions[i];
+    return NULL;
+}
+
+/* Contiguous end of the maps that begin with R: a part made executable splits [heap]. */
+static uint64_t brk_end(const struct ms_image *image, const struct ms_region *r)
+{
+    const struct ms_region *last = &image->regions[image->region_count - 1];
+    while (r < last && r[1].start == r->end && r[1].kind == MS_REGION_BRK)
+        r++;
+    return r->end;
+}
+
+/* Is there a chain of chunks at START that goes on for a while, or to TOP? */
+static bool chunks_at(const struct ms_image *image, uint64_t start, uint64_t end, uint64_t top)
+{
+    uint64_t at = start;
+    for (unsigned i = 0; i < 16; i++) {
+        uint64_t word;
+        if (at == top)
+            return true;
+        if (at + MIN_CHUNK > end || !ms_image_read_word(image, at + 8, &word))
+            return false;
+        uint64_t size = word & ~(uint64_t)SIZE_BITS;
+        if (size == CHUNK_HEADER && i > 0)
+            return true; /* a fence */
+        if (size < MIN_CHUNK || size % 16 || (word & (IS_MMAPPED | NON_MAIN_ARENA)) || size > end - at ||
+            (i == 0 && !(word & PREV_INUSE)))
+            return false;
+        at += size;
+    }
+    return true;
+}
+
+static bool claimed(const struct ms_heap *heap, uint64_t start, uint64_t end)
+{
+    for (size_t i = 0; i < heap->segments.count; i++)
+        if (heap->segments.items[i].start < end && heap->segments.items[i].end > start)
+            return true;
+    return false;
+}
+
+static bool is_plain_anon(const struct ms_region *r)
+{
+    return r->kind == MS_REGION_ANON && (r->prot & MS_WRITE) && r->surveyed && r->run_count;
+}
+
+/* When brk could not grow, the main arena went on in anonymous maps. */
+static struct ms_error *add_main_maps(struct ms_heap *heap, const struct ms_image *image)
+{
+    const struct glibc *g = heap->state;
+    for (size_t i = 0; i < image->region_count; i++) {
+        const struct ms_region *r = &image->regions[i];
+        if (is_plain_anon(r) && !claimed(heap, r->start, r->end) &&
+            chunks_at(image, r->start, r->end, g->arenas.items[0].top))
+            MS_TRY(add_arena_segment(heap, 0, r->start, r->end, g->arenas.items[0].top));
+    }
+    return NULL;
+}
+
+static struct ms_error *add_main(struct ms_heap *heap, const struct ms_image *image)
+{
+    const struct glibc *g = heap->state;
+    const struct glibc_arena *a = &g->arenas.items[0];
+    if (a->system_mem == 0)
+        return NULL; /* not used yet, or only for mmapped chunks */
+    const struct ms_region *brk = brk_region(image);
+    if (brk) {
+        uint64_t base = g->sbrk_base ? g->sbrk_base : brk->start;
+        uint64_t start = (base + 15) & ~15ull, end = brk_end(image, brk);
+        uint64_t top_end = a->top >= start && a->top < end ? a->top + chunk_size_at(image, a->top) : end;
+        /* Stopped while top was cut: its size is not written yet. */
+        if (top_end > a->top + MIN_CHUNK && top_end < end && !a->noncontiguous)
+            end = top_end;
+        add_lead(&heap->arenas.items[0], start - base);
+        MS_TRY(add_arena_segment(heap, 0, start, end, a->top));
+    }
+    return a->noncontiguous || !brk ? add_main_maps(heap, image) : NULL;
+}
+
+/* --- mmapped chunks ---------------------------------------------------------------------------- */
+
+/* Where in its first page the header of an mmapped chunk can be, by the alignment that was asked for. */
+static const uint16_t header_offsets[] = {0, 48, 112, 240, 496, 1008, 2032, 4080};
+
+struct mapped {
+    MS_VECTOR(struct ms_segment) list;
+    uint64_t bytes; /* of the maps, as glibc counts them */
+};
+
+/* An mmapped chunk whose header is in the page at PAGE (bytes in WORDS)? Returns the end of its map or 0. */
+static uint64_t mapped_chunk(struct mapped *mapped, const struct ms_region *r, uint64_t page,
+                             const uint8_t *bytes)
+{
+    for (size_t i = 0; i < sizeof header_offsets / sizeof *header_offsets; i++) {
+        uint64_t header[2], chunk = page + header_offsets[i];
+        memcpy(header, bytes + header_offsets[i], sizeof header);
+        uint64_t lead = header[0], size = header[1] & ~(uint64_t)SIZE_BITS, map = chunk - lead;
+        if ((header[1] & SIZE_BITS) != IS_MMAPPED || size % 16 || size < MIN_CHUNK || size > r->end - chunk ||
+            lead > chunk - r->start || lead % 16 || map % MS_PAGE || (chunk + size) % MS_PAGE ||
+            lead + size < MS_PAGE)
+            continue;
+        struct ms_segment *s = ms_vector_add(&mapped->list);
+        if (!s)
+            return 0;
+        *s = (struct ms_segment){.start = chunk, .end = chunk + size, .kind = MS_SEGMENT_MAPPED};
+        mapped->bytes += lead + size;
+        return chunk + size;
+    }
+    return 0;
+}
+
+/* Chunks one behind another from the start of the map: neighbours merge into one line of maps. */
+static void probe_chain(const struct ms_image *image, const struct ms_region *r, struct mapped *mapped)
+{
+    uint8_t page[MS_PAGE];
+    for (uint64_t at = r->start; at && at < r->end;) {
+        if (!ms_image_read(image, at, page, sizeof page))
+            return;
+        at = mapped_chunk(mapped, r, at, page);
+    }
+}
+
+/* Every page that is there: for chunks behind other things, or aligned to more than a page. */
+static void probe_pages(const struct ms_image *image, const struct ms_region *r, struct mapped *mapped)
+{
+    uint8_t page[MS_PAGE];
+    uint64_t done = r->start; /* end of the last chunk found */
+    for (size_t i = 0; i < r->run_count; i++)
+        for (uint64_t at = r->runs[i].start; at < r->runs[i].end; at += MS_PAGE) {
+            if (at < done || !ms_image_read(image, at, page, sizeof page))
+                continue;
+            uint64_t end = mapped_chunk(mapped, r, at, page);
+            done = end ? end : done;
+        }
+}
+
+static bool holds_thread(const struct ms_image *image, const struct ms_region *r)
+{
+    for (size_t i = 0; i < image->thread_count; i++) {
+        const uint64_t *registers = image->threads[i].registers;
+        if ((registers[MS_REG_FS_BASE] >= r->start && registers[MS_REG_FS_BASE] < r->end) ||
+            (registers[MS_REG_RSP] >= r->start && registers[MS_REG_RSP] < r->end))
+            return true;
+    }
+    return false;
+}
+
+static void probe_all(const struct ms_heap *heap, const struct ms_image *image, struct mapped *mapped,
+                      void (*probe)(const struct ms_image *, const struct ms_region *, struct mapped *))
+{
+    mapped->list.count = 0;
+    mapped->bytes = 0;
+    for (size_t i = 0; i < image->region_count; i++) {
+        const struct ms_region *r = &image->regions[i];
+        if (is_plain_anon(r) && !claimed(heap, r->start, r->end) && !holds_thread(image, r))
+            probe(image, r, mapped);
+    }
+}
+
+static struct ms_error *add_mapped(struct ms_heap *heap, struct ms_image *image)
+{
+    const struct glibc *g = heap->state;
+    struct mapped mapped = {{0}, 0};
+    if (g->par_known && g->mapped_count == 0)
+        return NULL;
+    probe_all(heap, image, &mapped, probe_chain);
+    bool exact = g->par_known && mapped.list.count == g->mapped_count && mapped.bytes == g->mapped_bytes;
+    if (!exact) {
+        probe_all(heap, image, &mapped, probe_pages);
+        exact = g->par_known && mapped.list.count == g->mapped_count && mapped.bytes == g->mapped_bytes;
+    }
+    if (!exact)
+        heap->inconsistent = true;
+    if (!exact && g->par_known)
+        ms_image_warn(image, "glibc counts %lu mmapped blocks of %lu bytes; %zu of %lu bytes were found%s",
+                      g->mapped_count, g->mapped_bytes, mapped.list.count, mapped.bytes,
+                      mapped.list.count > g->mapped_count ? " and are taken as roots, not as blocks" : "");
+    struct ms_error *error = NULL;
+    struct ms_arena *shown = NULL;
+    /* More than there are: some only look like it. No false alarm: none is taken as a block. */
+    if (mapped.list.count && (!g->par_known || mapped.list.count <= g->mapped_count)) {
+        shown = ms_vector_add(&heap->arenas);
+        error = shown ? NULL : ms_error_nomem("the mmapped blocks");
+    }
+    for (size_t i = 0; shown && !error && i < mapped.list.count; i++) {
+        mapped.list.items[i].arena = (uint32_t)(heap->arenas.count - 1);
+        error = ms_heap_add_segment(heap, &mapped.list.items[i]);
+        shown->walked += mapped.list.items[i].end - mapped.list.items[i].start;
+    }
+    if (shown) {
+        shown->mapped = true;
+        shown->system = g->par_known ? g->mapped_bytes : mapped.bytes;
+        add_lead(shown, mapped.bytes - shown->walked);
+    }
+    ms_vector_free(&mapped.list);
+    return error;
+}
+
+/* --- what only glibc knows --------------------------------------------------------------------- */
+
+/*
+ * struct pthread at the thread pointer (sysdeps/x86_64/nptl/tls.h, tcbhead_t):
+ * dtv at +8 points 16 bytes into its block, pointer_guard is at +48.
+ */
+static struct ms_error *add_thread_roots(struct ms_heap *heap, const struct ms_image *image)
+{
+    for (size_t i = 0; i < image->thread_count; i++) {
+        uint64_t tcb = image->threads[i].registers[MS_REG_FS_BASE], dtv;
+        if (!tcb || !ms_image_read_word(image, tcb + 8, &dtv))
+            continue;
+        struct ms_exact_root *root = ms_vector_add(&heap->exact_roots);
+        if (!root)
+            return ms_error_nomem("the roots");
+        *root = (struct ms_exact_root){dtv, tcb + 8, "dtv"};
+        if (!heap->pointer_guard)
+            ms_image_read_word(image, tcb + 48, &heap->pointer_guard);
+    }
+    return NULL;
+}
+
+struct ms_error *glibc_discover(struct ms_heap *heap, struct ms_image *image, bool *found)
+{
+    heap->state = calloc(1, sizeof(struct glibc));
+    if (!heap->state)
+        return ms_error_nomem("the heap's state");
+    MS_TRY(find_arenas(heap, image, found));
+    if (!*found)
+        return NULL;
+    struct glibc *g = heap->state;
+    snprintf(heap->description, sizeof heap->description, "glibc");
+    MS_TRY(add_main(heap, image));
+    for (uint32_t i = 1; i < g->arenas.count; i++)
+        MS_TRY(add_heaps(heap, image, i));
+    MS_TRY(add_mapped(heap, image));
+    return add_thread_roots(heap, image);
+}

@@ -1,0 +1,254 @@
+/* Walking glibc's chunks while they stream by: starts, live bits, and what only content tells. */
+#include "glibc.h"
+
+#include <string.h>
+
+/* A chain of this many sane headers ends a search in damaged or foreign memory. */
+#define SURE_HOPS 6u
+#define SAMPLE_LIMIT 32768u
+
+static uint64_t word_at(const struct ms_window *window, uint64_t address)
+{
+    uint64_t word;
+    memcpy(&word, window->bytes + (address - window->start), sizeof word);
+    return word;
+}
+
+/* --- what a block begins with ------------------------------------------------------------------ */
+
+static bool is_text(uint64_t word)
+{
+    const uint64_t high = 0x8080808080808080u, space = 0x2020202020202020u;
+    uint32_t half = (uint32_t)word;
+    bool four = !(((half - 0x20202020u) | half) & 0x80808080u);
+    bool eight = !(((word - space) | word) & high);
+    return eight || (four && (uint8_t)(word >> 32) == 0);
+}
+
+static bool is_drawn(const struct glibc *g, uint64_t granule)
+{
+    return (granule * 0x9e3779b97f4a7c15u) >> (64 - g->sample_shift) == 0 || g->sample_shift == 0;
+}
+
+/* Keeps the first bytes of some text blocks: of all while they are few, then of ever fewer. */
+static void take_sample(struct ms_heap *heap, const struct ms_window *window, uint64_t user, uint64_t granule,
+                        uint64_t usable)
+{
+    struct glibc *g = heap->state;
+    if (!is_drawn(g, granule))
+        return;
+    if (heap->samples.count == SAMPLE_LIMIT) {
+        g->sample_shift++;
+        size_t kept = 0;
+        for (size_t i = 0; i < heap->samples.count; i++)
+            if (is_drawn(g, heap->samples.items[i].granule))
+                heap->samples.items[kept++] = heap->samples.items[i];
+        heap->samples.count = kept;
+        if (!is_drawn(g, granule) || kept == SAMPLE_LIMIT)
+            return;
+    }
+    struct ms_sample *sample = ms_vector_add(&heap->samples);
+    if (!sample)
+        return;
+    uint64_t there = window->end - user < usable ? window->end - user : usable;
+    sample->granule = granule;
+    memcpy(sample->bytes, window->bytes + (user - window->start), there < MS_SAMPLE ? there : MS_SAMPLE);
+}
+
+/*
+ * memcheck's heuristics for pointers into a block (mc_leakcheck.c,
+ * heuristic_reachedness), as far as the block's first words decide them. memcheck
+ * knows the size that was asked for, we know it to 16 bytes.
+ */
+static void vouch(struct ms_heap *heap, uint64_t granule, uint64_t word0, uint64_t word1, uint64_t usable)
+{
+    const uint64_t most = usable - 8, least = usable > 24 ? usable - 8 - 15 : 1;
+    /* newarray: a count and then that many elements; length64: the length of what follows */
+    bool array = word0 && word0 <= most && most - most % word0 >= least;
+    if (array)
+        heap->lines[granule / MS_LINE_GRANULES].vouched |= 1u << granule % MS_LINE_GRANULES;
+    /* stdstring of the old ABI: length, capacity, reference count, then the characters */
+    uint64_t request = word1 + 3 * 8 + 1;
+    if (word0 <= word1 && word1 < usable && request <= usable && request + 15 >= usable) {
+        granule++;
+        heap->lines[granule / MS_LINE_GRANULES].vouched |= 1u << granule % MS_LINE_GRANULES;
+    }
+}
+
+static void inspect(struct ms_heap *heap, const struct ms_segment *segment, const struct ms_window *window,
+                    uint64_t user, uint64_t usable)
+{
+    struct glibc *g = heap->state;
+    uint64_t word0 = word_at(window, user), word1 = word_at(window, user + 8);
+    uint64_t granule = ms_address_granule(segment, user);
+    /* PROTECT_PTR: (position >> 12) ^ pointer; cached blocks have their list's next here (2.32). */
+    uint64_t next = word0 ^ user >> 12;
+    if (next == 0 || (next % 16 == 0 && next - user + (1ull << 40) < 1ull << 41 && ms_heap_segment(heap, next))) {
+        struct glibc_link *link = ms_vector_add(&g->links);
+        if (link)
+            *link = (struct glibc_link){granule, next, word1};
+    }
+    vouch(heap, granule, word0, word1, usable);
+    if (is_text(word0))
+        take_sample(heap, window, user, granule, usable);
+}
+
+/* --- chunks ------------------------------------------------------------------------------------ */
+
+/* Can HEAD be the size word of a chunk at CHUNK? */
+static bool is_sane(const struct ms_heap *heap, const struct ms_segment *segment, uint64_t chunk, uint64_t head)
+{
+    uint64_t size = head & ~(uint64_t)SIZE_BITS;
+    bool main_arena = segment->arena == 0;
+    (void)heap;
+    return size >= MIN_CHUNK && size % 16 == 0 && size <= segment->end - chunk && !(head & IS_MMAPPED) &&
+           !(main_arena && (head & NON_MAIN_ARENA));
+}
+
+/* Does a chain of sane chunks start at CHUNK? It must last SURE_HOPS, or reach the segment's end. */
+static bool chain_at(const struct ms_heap *heap, const struct ms_segment *segment,
+                     const struct ms_window *window, uint64_t chunk)
+{
+    unsigned hops = 0;
+    for (; hops < SURE_HOPS; hops++) {
+        if (chunk == segment->top || chunk == segment->end)
+            return hops > 0 || chunk == segment->top;
+        if (chunk + CHUNK_HEADER > window->end)
+            return hops > 2;
+        uint64_t head = word_at(window, chunk + 8);
+        if (!is_sane(heap, segment, chunk, head))
+            return false;
+        uint64_t size = head & ~(uint64_t)SIZE_BITS, next = chunk + size;
+        /* A free chunk's size is repeated at its end. */
+        if (next + CHUNK_HEADER <= window->end && next < segment->end &&
+            !(word_at(window, next + 8) & PREV_INUSE) && word_at(window, next) != size)
+            return false;
+        chunk = next;
+    }
+    return true;
+}
+
+/* Looks for chunks again from segment->next on; false when this window has none. */
+static bool resynchronise(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
+{
+    uint64_t from = segment->next > window->start ? segment->next : window->start;
+    for (uint64_t at = (from + 15) & ~15ull; at + CHUNK_HEADER <= window->end; at += 16)
+        if (chain_at(heap, segment, window, at)) {
+            ms_heap_add_gap(heap, segment->lost_at, at, segment->foreign);
+            segment->lost_at = 0;
+            segment->next = at;
+            return true;
+        }
+    segment->next = window->end;
+    return false;
+}
+
+/* What lies at CHUNK is no chunk. Its start is marked, so that the gap belongs to no block. */
+static void lose(struct ms_heap *heap, struct ms_segment *segment, uint64_t chunk, bool foreign)
+{
+    ms_heap_mark_start(heap, ms_address_granule(segment, chunk + CHUNK_HEADER));
+    segment->lost_at = chunk;
+    segment->foreign = foreign;
+    segment->next = chunk + CHUNK_HEADER;
+    segment->last = MS_NOTHING;
+}
+
+/*
+ * A fence ends what is contiguous: chunks of 16 bytes, or of 0 at the end of a
+ * heap (sysmalloc()). In the main arena what follows was taken by somebody else's sbrk.
+ */
+static bool is_fence(const struct ms_segment *segment, uint64_t chunk, uint64_t head)
+{
+    uint64_t size = head & ~(uint64_t)SIZE_BITS;
+    bool at_end = segment->end - chunk <= 2 * CHUNK_HEADER;
+    return size == CHUNK_HEADER || (size == 0 && at_end && (head & PREV_INUSE));
+}
+
+/* The previous chunk is in use or not: its successor's bit says. */
+static void settle_previous(struct ms_heap *heap, const struct ms_segment *segment,
+                            const struct ms_window *window, uint64_t chunk, uint64_t head)
+{
+    if (segment->last == MS_NOTHING)
+        return;
+    if (head & PREV_INUSE) {
+        ms_heap_mark_live(heap, segment->last, true);
+        return;
+    }
+    uint64_t granule = ms_address_granule(segment, chunk + CHUNK_HEADER);
+    if (word_at(window, chunk) != (granule - segment->last) * MS_GRANULE)
+        heap->inconsistent = true; /* prev_size is not the size: stopped halfway, or damaged */
+}
+
+/* One chunk whose header is in the window; returns false when the walk cannot go on from it. */
+static bool step(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
+{
+    uint64_t chunk = segment->next, head = word_at(window, chunk + 8);
+    uint64_t size = head & ~(uint64_t)SIZE_BITS, user = chunk + CHUNK_HEADER;
+    if (chunk == segment->top) {
+        settle_previous(heap, segment, window, chunk, head);
+        if (user < segment->end)
+            ms_heap_mark_start(heap, ms_address_granule(segment, user));
+        segment->last = MS_NOTHING;
+        segment->next = is_sane(heap, segment, chunk, head) ? chunk + size : segment->end;
+        return true;
+    }
+    if (is_fence(segment, chunk, head)) {
+        settle_previous(heap, segment, window, chunk, head);
+        if (user < segment->end)
+            ms_heap_mark_start(heap, ms_address_granule(segment, user));
+        segment->last = MS_NOTHING;
+        segment->next = size ? user : segment->end;
+        segment->fenced = true;
+        return true;
+    }
+    if (!is_sane(heap, segment, chunk, head)) {
+        /* Behind a fence, and at the very start of [heap], others may have taken memory. */
+        lose(heap, segment, chunk, segment->arena == 0 && (segment->fenced || chunk == segment->start));
+        return false;
+    }
+    settle_previous(heap, segment, window, chunk, head);
+    uint64_t granule = ms_address_granule(segment, user);
+    ms_heap_mark_start(heap, granule);
+    segment->fenced = false;
+    segment->last = granule;
+    segment->next = chunk + size;
+    if (user + CHUNK_HEADER <= window->end)
+        inspect(heap, segment, window, user, size - 8);
+    else
+        segment->inspect = user;
+    return true;
+}
+
+/* An mmapped block: one chunk, the whole segment. */
+static void walk_mapped(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
+{
+    uint64_t user = segment->start + CHUNK_HEADER;
+    if (segment->next != segment->start)
+        return;
+    uint64_t granule = ms_address_granule(segment, user);
+    ms_heap_mark_start(heap, granule);
+    ms_heap_mark_live(heap, granule, true);
+    segment->next = segment->end;
+    if (user >= window->start && user + CHUNK_HEADER <= window->end)
+        inspect(heap, segment, window, user, segment->end - user);
+}
+
+void glibc_walk(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
+{
+    if (segment->kind == MS_SEGMENT_MAPPED) {
+        walk_mapped(heap, segment, window);
+        return;
+    }
+    if (segment->inspect && segment->inspect == window->start)
+        inspect(heap, segment, window, segment->inspect,
+                (segment->next - segment->inspect) + CHUNK_HEADER - 8);
+    segment->inspect = 0;
+    /* A header in a page that is not there: no allocator leaves one behind. */
+    if (segment->next < window->start && !segment->lost_at)
+        lose(heap, segment, segment->next, false);
+    while (segment->next + CHUNK_HEADER <= window->end && segment->next < segment->end) {
+        if (segment->lost_at && !resynchronise(heap, segment, window))
+            return;
+        step(heap, segment, window);
+    }
+}
