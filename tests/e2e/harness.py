@@ -67,7 +67,7 @@ def cases(*arguments):
 
 def _brief(argument):
     if isinstance(argument, (tuple, list)):
-        return " ".join(_brief(item) for item in argument)
+        return " ".join(_brief(item) for item in argument if not isinstance(item, dict))
     return str(argument)
 
 
@@ -416,6 +416,41 @@ def check_totals(run):
         groups = [g for g in report["groups"] if g["kind"] == kind]
         check_equal((sum(g["blocks"] for g in groups), sum(g["bytes"] for g in groups)),
                     (report[kind]["blocks"], report[kind]["bytes"]), "sum of %s groups" % kind)
+
+
+def by_name(truth, kinds):
+    """
+    {name of a block: kind}, from {address: kind}; blocks that are not there are reachable. Blocks
+    that nobody can judge are left out.
+    """
+    names = {}
+    for address, block in truth.blocks.items():
+        check(block[0] not in names, "two blocks of the fixture are called " + block[0])
+        if len(block[2]) == 1:
+            names[block[0]] = kinds.get(address, "reachable")
+    return names
+
+
+def compare_with_oracle(ours, theirs, known, oracle):
+    """
+    Compares two {name: kind}. `known` has {prefix of names: (kind there, why)} for blocks that the
+    oracle is known to see differently: these must differ in just that way, the others not at all.
+    A prefix that explains nothing is a failure too.
+    """
+    check_equal(sorted(set(ours) ^ set(theirs)), [], "blocks in one run only")
+    wrong, explained = [], {prefix: 0 for prefix in known}
+    for name in sorted(ours):
+        if ours[name] == theirs[name]:
+            continue
+        for prefix, (kind, _) in known.items():
+            if name.split(".")[0] == prefix and kind == theirs[name]:
+                explained[prefix] += 1
+                break
+        else:
+            wrong.append("%s: %s here, %s by %s" % (name, ours[name], theirs[name], oracle))
+    check(not wrong, "%d differences\n%s" % (len(wrong), "\n".join(wrong[:20])))
+    unused = [prefix for prefix, count in explained.items() if count == 0]
+    check(not unused, "%s no longer sees these differently: %s" % (oracle, unused))
 
 
 def kib(pid, key, name="smaps_rollup"):
