@@ -30,15 +30,13 @@ struct ms_line {
     uint32_t reached;  /* of these, reachable by start pointers */
     uint32_t maybe;    /* of these, reachable with an interior pointer on the way */
     uint32_t vouched;  /* granules whose second word (+8) is as good as the block's start */
-    uint16_t first;    /* index of this line's first target in its pane's targets */
-    uint16_t unused;
+    uint32_t first;    /* index of this line's first target in ms_heap.targets */
 };
 
-/* 64 KiB of heap: where its targets are, and how to find a block that started earlier. */
+/* 64 KiB of heap: whose it is, and how to find a block that started earlier. */
 struct ms_pane {
-    const uint8_t *targets; /* NULL: nothing was scanned here */
-    uint32_t segment;       /* index */
-    uint32_t back;          /* granules from the pane's first one back to the last start before it */
+    uint32_t segment; /* index */
+    uint32_t back;    /* granules from the pane's first one back to the last start before it */
 };
 
 enum ms_segment_kind {
@@ -148,12 +146,12 @@ struct ms_heap {
     MS_VECTOR(struct ms_sample) samples;   /* sorted by granule after settling */
 
     /* The index; lines and panes are reservations of the whole compact space. */
-    struct ms_reserve line_reserve, pane_reserve;
+    struct ms_reserve line_reserve, pane_reserve, target_reserve;
     struct ms_line *lines; /* = line_reserve.base */
     struct ms_pane *panes;
+    uint8_t *targets;      /* of all lines, edge_width bytes each */
     uint64_t granules;   /* of all segments; edges below 2 * granules are blocks */
     unsigned edge_width; /* bytes an edge takes in targets: 4, or 5 beyond 32 GiB */
-    uint64_t edges;      /* words with a target, all segments */
 
     uint64_t pointer_guard; /* glibc's PTR_MANGLE key, 0 when it has none */
     bool busy;              /* an arena was locked in the stop */
@@ -241,11 +239,21 @@ const struct ms_sample *ms_block_sample(const struct ms_heap *heap, uint64_t sta
  * an interior one. Targets at or above 2 * heap->granules are in read-only
  * parts of modules (vtables), see ms_scan.
  */
-static inline uint64_t ms_target_at(const struct ms_heap *heap, const uint8_t *targets, uint64_t index)
+static inline uint64_t ms_target_at(const struct ms_heap *heap, uint64_t index)
 {
     uint64_t raw;
-    __builtin_memcpy(&raw, targets + index * heap->edge_width, sizeof raw);
+    __builtin_memcpy(&raw, heap->targets + index * heap->edge_width, sizeof raw);
     return raw & (UINT64_MAX >> (64 - 8 * heap->edge_width));
+}
+
+/* The target that word WORD of the compact space (2 a granule) holds, or MS_NOTHING. */
+static inline uint64_t ms_word_target(const struct ms_heap *heap, uint64_t word)
+{
+    const struct ms_line *line = &heap->lines[word / 64];
+    if (!(line->pointers >> word % 64 & 1))
+        return MS_NOTHING;
+    uint64_t before = line->pointers & ((1ull << word % 64) - 1);
+    return ms_target_at(heap, line->first + (unsigned)__builtin_popcountll(before));
 }
 
 #endif

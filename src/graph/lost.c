@@ -34,8 +34,8 @@ static uint64_t next_target(const struct ms_heap *heap, struct edges *e)
         if (e->word >= e->end)
             break;
         e->word++;
-        unsigned index = line->first + (unsigned)__builtin_popcountll(line->pointers & ((1ull << bit) - 1));
-        return ms_target_at(heap, heap->panes[(line_end - 64) / 64 / MS_PANE_LINES].targets, index);
+        uint64_t before = line->pointers & ((1ull << bit) - 1);
+        return ms_target_at(heap, line->first + (uint64_t)__builtin_popcountll(before));
     }
     e->word = e->end;
     return MS_NOTHING;

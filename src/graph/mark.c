@@ -18,19 +18,9 @@ struct marker {
 
 /* --- lookups ----------------------------------------------------------------------------------- */
 
-static uint64_t target_in(const struct ms_heap *heap, uint64_t word)
-{
-    const struct ms_line *line = &heap->lines[word / 64];
-    if (!(line->pointers >> word % 64 & 1))
-        return MS_NOTHING;
-    uint64_t before = line->pointers & ((1ull << word % 64) - 1);
-    return ms_target_at(heap, heap->panes[word / 64 / MS_PANE_LINES].targets,
-                        line->first + (unsigned)__builtin_popcountll(before));
-}
-
 uint64_t ms_first_target(const struct ms_scan *scan, uint64_t start)
 {
-    return target_in(&scan->heap, start * 2);
+    return ms_word_target(&scan->heap, start * 2);
 }
 
 /*
@@ -44,7 +34,7 @@ static bool is_vouched(const struct ms_scan *scan, uint64_t start, uint64_t targ
     uint64_t granule = target / 2;
     if (target & 1 && ms_bit(heap->lines[granule / MS_LINE_GRANULES].vouched, granule))
         return true;
-    uint64_t inner = target_in(heap, target), outer = target_in(heap, start * 2);
+    uint64_t inner = ms_word_target(heap, target), outer = ms_word_target(heap, start * 2);
     return inner != MS_NOTHING && outer != MS_NOTHING && inner >= 2 * heap->granules &&
            outer >= 2 * heap->granules;
 }
@@ -119,11 +109,10 @@ static struct ms_error *visit(struct marker *m, uint64_t start, bool certain)
         uint64_t line_end = (word / 64 + 1) * 64;
         if (end < line_end)
             bits &= UINT64_MAX >> (line_end - end);
-        unsigned index = line->first + (unsigned)__builtin_popcountll(line->pointers &
+        uint64_t index = line->first + (unsigned)__builtin_popcountll(line->pointers &
                                                                      ((1ull << word % 64) - 1));
-        const uint8_t *targets = heap->panes[word / 64 / MS_PANE_LINES].targets;
         for (; bits; bits &= bits - 1, index++) {
-            uint64_t target = ms_target_at(heap, targets, index);
+            uint64_t target = ms_target_at(heap, index);
             if (target >= m->block_targets)
                 continue;
             if (certain)
@@ -150,11 +139,22 @@ static struct ms_error *drain(struct marker *m, bool certain)
     return NULL;
 }
 
+/*
+ * ld.so aligns the tables of _dl_find_object by hand (elf/dl-find_object.c, struct
+ * dlfo_mappings_segment): its variable points into the block, where the second
+ * word, to_free, points to the block's start.
+ */
+static bool is_aligned_by_hand(const struct ms_heap *heap, uint64_t target)
+{
+    uint64_t start = ms_start_of(heap, target / 2);
+    return !(target & 1) && ms_word_target(heap, target + 1) == 2 * start;
+}
+
 static struct ms_error *mark_roots(struct marker *m)
 {
     for (size_t i = 0; i < m->scan->root_count; i++) {
         const struct ms_root *root = &m->scan->roots[i];
-        if (root->exact) {
+        if (root->exact || (root->kind == MS_ROOT_DATA && is_aligned_by_hand(m->heap, root->target))) {
             uint64_t start = ms_start_of(m->heap, root->target / 2);
             if (mark(m, start, true))
                 push(m, start);

@@ -11,6 +11,7 @@ const char *const ms_root_names[MS_ROOT_KINDS] = {
 };
 
 #define RED_ZONE 128u          /* System V ABI, x86-64: leaf functions may use it below rsp */
+#define PTHREAD_TID 720u       /* struct pthread.tid, glibc 2.5 to 2.42, x86-64 */
 #define KEEP_LIMIT (4u << 20)  /* module data of this size is kept in a lean image */
 
 /* What threads have in a region. */
@@ -162,17 +163,24 @@ static struct ms_error *add_range(struct ms_scan *scan, const struct cuts *cuts,
     return NULL;
 }
 
+/*
+ * Of a thread that has ended only its descriptor matters, and that only until it
+ * is joined (which sets its tid to -1): its result is there, and what its cleanup left.
+ */
 static struct ms_error *plan_cached_stack(struct ms_scan *scan, const struct ms_image *image,
-                                          const struct ms_region *r, uint64_t tcb)
+                                          const struct ms_region *r, uint64_t tcb, const struct cuts *cuts)
 {
     uint64_t dtv;
+    int32_t tid = 0;
     struct ms_hole *stack = ms_vector_add(&scan->cached_stacks);
     if (!stack)
         return ms_error_nomem("the roots");
     *stack = (struct ms_hole){r->start, r->end};
-    if (!ms_image_read_word(image, tcb + 8, &dtv) || !dtv)
+    if (ms_image_read_word(image, tcb + 8, &dtv) && dtv)
+        MS_TRY(add_exact(&scan->heap, dtv, tcb + 8, "dtv"));
+    if (ms_image_read(image, tcb + PTHREAD_TID, &tid, sizeof tid) && tid == -1)
         return NULL;
-    return add_exact(&scan->heap, dtv, tcb + 8, "dtv");
+    return add_range(scan, cuts, (struct ms_root_range){tcb, r->end, MS_ROOT_STACK, 0, false});
 }
 
 static struct ms_error *plan_region(struct ms_scan *scan, const struct ms_image *image, size_t i,
@@ -189,7 +197,7 @@ static struct ms_error *plan_region(struct ms_scan *scan, const struct ms_image 
     } else if (!t->has_tcb) {
         uint64_t dead = dead_pthread(image, i);
         if (dead)
-            return plan_cached_stack(scan, image, r, dead);
+            return plan_cached_stack(scan, image, r, dead, cuts);
     }
     range.keep = t->has_sp || t->has_tcb || (range.kind == MS_ROOT_DATA && r->end - r->start <= KEEP_LIMIT);
     return add_range(scan, cuts, range);

@@ -8,9 +8,9 @@
 
 /* Spans carry a segment's number, or a root range's number behind this bit. */
 #define ROOT_TAG (1u << 31)
-/* What is populated before the stop: of the bytes looked at, the part that edges usually need. */
-#define EDGE_SHARE 12u
 #define ROOTS_AT_ONCE (4u << 20)
+/* Workers take room for targets in pieces of this many; a window never needs more. */
+#define TARGETS_AT_ONCE (MS_WINDOW / 8u * 8u)
 #define GROWTH (16ull << 30) /* bytes the target may gain between measuring and stopping */
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -57,7 +57,6 @@ void ms_scan_free(struct ms_scan *scan)
         return;
     struct ms_scan_workers *w = scan->workers;
     for (unsigned i = 0; i < MS_WORKERS; i++) {
-        ms_reserve_free(&w->worker[i].targets);
         ms_reserve_free(&w->worker[i].roots);
     }
     drop_map(&w->map);
@@ -100,16 +99,14 @@ static struct ms_error *prepare(void *self, const struct ms_image *image)
     MS_TRY(ms_heap_prepare(&scan->heap, space, resident));
     for (unsigned i = 0; i < MS_WORKERS; i++) {
         struct worker *w = &scan->workers->worker[i];
-        ms_reserve_free(&w->targets);
         ms_reserve_free(&w->roots);
-        w->targets_used = w->root_count = 0;
+        w->next_target = w->last_target = w->root_count = 0;
         w->full = false;
-        MS_TRY(ms_reserve(&w->targets, all + GROWTH, "edges"));
         MS_TRY(ms_reserve(&w->roots, 3 * all + GROWTH, "roots"));
-        ms_reserve_populate(&w->targets, 0, resident / EDGE_SHARE / MS_WORKERS);
         ms_reserve_populate(&w->roots, 0, ROOTS_AT_ONCE);
     }
     scan->ranges.count = 0;
+    atomic_store(&scan->workers->targets_given, 0);
     drop_map(&scan->workers->map);
     return NULL;
 }
@@ -312,34 +309,37 @@ static uint64_t inside(uint64_t address, uint64_t start, uint64_t end)
     return bits;
 }
 
+/* Makes sure that a whole window's targets have room; false when there is none left. */
+static bool take_room(struct ms_scan *scan, struct worker *w)
+{
+    const uint64_t most = MS_WINDOW / 8;
+    if (w->last_target - w->next_target >= most)
+        return true;
+    w->next_target = atomic_fetch_add(&scan->workers->targets_given, TARGETS_AT_ONCE);
+    /* Indices are 32 bits. One stays free: targets of 5 bytes are written as 8. */
+    w->last_target = w->next_target + TARGETS_AT_ONCE - 1;
+    w->full |= w->last_target > UINT32_MAX ||
+               w->last_target * scan->heap.edge_width + 8 > scan->heap.target_reserve.size;
+    return !w->full;
+}
+
 static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_window *window)
 {
     struct ms_heap *heap = &scan->heap;
     const struct ms_segment *s = &heap->segments.items[window->span->tag];
     const struct zone_map *map = &scan->workers->map;
     const unsigned width = heap->edge_width;
-    uint8_t *out = w->targets.base + w->targets_used;
-    const uint8_t *limit = w->targets.base + w->targets.size - MS_WINDOW;
-    if (out > limit) {
-        w->full = true;
+    if (w->full || !take_room(scan, w))
         return;
-    }
+    uint64_t index = w->next_target;
+    uint8_t *out = heap->targets + index * width;
     /* A segment that starts or ends inside a page shares that page's window with others. */
     uint64_t from = window->start > s->base ? window->start : s->base;
     for (uint64_t address = from; address < window->end; address += 512) {
-        uint64_t number = (s->first + (address - s->base) / MS_GRANULE) / MS_LINE_GRANULES;
-        struct ms_line *line = &heap->lines[number];
-        struct ms_pane *pane = &heap->panes[number / MS_PANE_LINES];
-        if (number % MS_PANE_LINES == 0 || !pane->targets) {
-            pane->targets = out;
-        } else if (address == from) {
-            /* A map that ends inside a pane: its targets are another worker's. */
-            w->full = true;
-            return;
-        }
+        struct ms_line *line = &heap->lines[(s->first + (address - s->base) / MS_GRANULE) / MS_LINE_GRANULES];
         const uint64_t *words = (const uint64_t *)(const void *)(window->bytes + (address - window->start));
         uint64_t maybe = scan->workers->filter(words, map->low, map->span), bits = 0;
-        line->first = (uint16_t)((size_t)(out - pane->targets) / width);
+        line->first = (uint32_t)index;
         if (maybe && (address < s->start || address + 512 > s->end))
             maybe &= inside(address, s->start, s->end);
         while (maybe) {
@@ -348,13 +348,17 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
             uint64_t target = target_of(map, words[bit]);
             if (target == MS_NOTHING)
                 continue;
-            memcpy(out, &target, sizeof target);
+            if (width == 4)
+                memcpy(out, &target, 4);
+            else
+                memcpy(out, &target, 8);
             out += width;
+            index++;
             bits |= 1ull << bit;
         }
         line->pointers = bits;
     }
-    w->targets_used = (size_t)(out - w->targets.base);
+    w->next_target = index;
 }
 
 static void add_root(const struct ms_scan *scan, struct worker *w, const struct ms_root_range *range,
@@ -436,12 +440,11 @@ static void add_gap_roots(struct ms_scan *scan, const struct ms_gap *gap)
             continue;
         uint64_t number = (s->first + (address - s->base) / MS_GRANULE) / MS_LINE_GRANULES;
         const struct ms_line *line = &heap->lines[number];
-        const struct ms_pane *pane = &heap->panes[number / MS_PANE_LINES];
         uint64_t wanted = inside(address, gap->start, gap->end);
-        unsigned index = line->first;
+        uint64_t index = line->first;
         for (uint64_t left = line->pointers; left; left &= left - 1, index++) {
             unsigned bit = (unsigned)__builtin_ctzll(left);
-            uint64_t target = ms_target_at(heap, pane->targets, index);
+            uint64_t target = ms_target_at(heap, index);
             if (!(wanted >> bit & 1) || target >= scan->workers->block_targets ||
                 (w->root_count + 1) * sizeof(struct ms_root) > w->roots.size)
                 continue;

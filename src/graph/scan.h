@@ -2,6 +2,8 @@
 #ifndef MEMSCOPE_SCAN_H
 #define MEMSCOPE_SCAN_H
 
+#include <stdatomic.h>
+
 #include "memscope/graph.h"
 
 /* filter.c: one bit for each of 64 WORDS that lies in one of two intervals. */
@@ -9,9 +11,8 @@ typedef uint64_t filter_function(const uint64_t *words, const uint64_t low[2], c
 
 /* What a worker has found; reservations, so that nothing is moved while the target waits. */
 struct worker {
-    struct ms_reserve targets; /* of heap words, edge_width bytes each */
-    size_t targets_used;       /* bytes */
-    struct ms_reserve roots;   /* struct ms_root */
+    uint64_t next_target, last_target; /* its share of heap.targets, as indices */
+    struct ms_reserve roots;           /* struct ms_root */
     size_t root_count;
     bool full; /* a reservation was too small */
 };
@@ -36,6 +37,7 @@ struct zone_map {
 
 struct ms_scan_workers {
     struct worker worker[MS_WORKERS];
+    atomic_ullong targets_given; /* indices of heap.targets that workers have taken */
     struct zone_map map;
     uint64_t block_targets; /* targets below are blocks */
     filter_function *filter;

@@ -215,8 +215,9 @@ static void find_par(struct glibc *g, const struct ms_image *image, const struct
     bool main_empty = g->arenas.items[0].system_mem == 0;
     for (size_t i = 6; i < v->count; i++) {
         uint64_t sbrk_base = v->words[i];
+        /* An anonymous map stands in for [heap] when brk never worked. */
         const struct ms_region *r = sbrk_base ? ms_image_region(image, sbrk_base) : NULL;
-        if (main_empty || !r ? sbrk_base != 0 : r->kind != MS_REGION_BRK)
+        if (main_empty ? sbrk_base != 0 : !r || (r->kind != MS_REGION_BRK && r->kind != MS_REGION_ANON))
             continue;
         for (size_t j = 0; j < sizeof par_layouts / sizeof *par_layouts; j++) {
             const struct par_layout *l = &par_layouts[j];
@@ -418,17 +419,23 @@ struct mapped {
     uint64_t bytes; /* of the maps, as glibc counts them */
 };
 
-/* An mmapped chunk whose header is in the page at PAGE (bytes in WORDS)? Returns the end of its map or 0. */
-static uint64_t mapped_chunk(struct mapped *mapped, const struct ms_region *r, uint64_t page,
+/* Anonymous maps one behind another: a block that was partly made read-only is several of them. */
+struct stretch {
+    uint64_t start, end;
+    size_t first, last; /* regions, inclusive */
+};
+
+/* An mmapped chunk whose header is in the page at PAGE (bytes in BYTES)? Returns the end of its map or 0. */
+static uint64_t mapped_chunk(struct mapped *mapped, const struct stretch *stretch, uint64_t page,
                              const uint8_t *bytes)
 {
     for (size_t i = 0; i < sizeof header_offsets / sizeof *header_offsets; i++) {
         uint64_t header[2], chunk = page + header_offsets[i];
         memcpy(header, bytes + header_offsets[i], sizeof header);
         uint64_t lead = header[0], size = header[1] & ~(uint64_t)SIZE_BITS, map = chunk - lead;
-        if ((header[1] & SIZE_BITS) != IS_MMAPPED || size % 16 || size < MIN_CHUNK || size > r->end - chunk ||
-            lead > chunk - r->start || lead % 16 || map % MS_PAGE || (chunk + size) % MS_PAGE ||
-            lead + size < MS_PAGE)
+        if ((header[1] & SIZE_BITS) != IS_MMAPPED || size % 16 || size < MIN_CHUNK ||
+            size > stretch->end - chunk || lead > chunk - stretch->start || lead % 16 || map % MS_PAGE ||
+            (chunk + size) % MS_PAGE || lead + size < MS_PAGE)
             continue;
         struct ms_segment *s = ms_vector_add(&mapped->list);
         if (!s)
@@ -440,51 +447,57 @@ static uint64_t mapped_chunk(struct mapped *mapped, const struct ms_region *r, u
     return 0;
 }
 
-/* Chunks one behind another from the start of the map: neighbours merge into one line of maps. */
-static void probe_chain(const struct ms_image *image, const struct ms_region *r, struct mapped *mapped)
+/* Chunks one behind another from the start of the stretch: neighbours merge into one map. */
+static void probe_chain(const struct ms_image *image, const struct stretch *stretch, struct mapped *mapped)
 {
     uint8_t page[MS_PAGE];
-    for (uint64_t at = r->start; at && at < r->end;) {
+    for (uint64_t at = stretch->start; at && at < stretch->end;) {
         if (!ms_image_read(image, at, page, sizeof page))
             return;
-        at = mapped_chunk(mapped, r, at, page);
+        at = mapped_chunk(mapped, stretch, at, page);
     }
 }
 
 /* Every page that is there: for chunks behind other things, or aligned to more than a page. */
-static void probe_pages(const struct ms_image *image, const struct ms_region *r, struct mapped *mapped)
+static void probe_pages(const struct ms_image *image, const struct stretch *stretch, struct mapped *mapped)
 {
     uint8_t page[MS_PAGE];
-    uint64_t done = r->start; /* end of the last chunk found */
-    for (size_t i = 0; i < r->run_count; i++)
-        for (uint64_t at = r->runs[i].start; at < r->runs[i].end; at += MS_PAGE) {
-            if (at < done || !ms_image_read(image, at, page, sizeof page))
-                continue;
-            uint64_t end = mapped_chunk(mapped, r, at, page);
-            done = end ? end : done;
+    uint64_t done = stretch->start; /* end of the last chunk found */
+    for (size_t i = stretch->first; i <= stretch->last; i++)
+        for (size_t j = 0; j < image->regions[i].run_count; j++) {
+            const struct ms_run *run = &image->regions[i].runs[j];
+            uint64_t at = run->start > done ? run->start : done;
+            while (at < run->end) {
+                uint64_t end = ms_image_read(image, at, page, sizeof page)
+                                   ? mapped_chunk(mapped, stretch, at, page) : 0;
+                done = end ? end : done;
+                at = end ? end : at + MS_PAGE;
+            }
         }
 }
 
-static bool holds_thread(const struct ms_image *image, const struct ms_region *r)
+/* Can blocks be in here? A map that an arena has taken cannot hold mmapped ones, but for the main arena's. */
+static bool may_hold_mapped(const struct ms_heap *heap, const struct ms_region *r)
 {
-    for (size_t i = 0; i < image->thread_count; i++) {
-        const uint64_t *registers = image->threads[i].registers;
-        if ((registers[MS_REG_FS_BASE] >= r->start && registers[MS_REG_FS_BASE] < r->end) ||
-            (registers[MS_REG_RSP] >= r->start && registers[MS_REG_RSP] < r->end))
-            return true;
-    }
-    return false;
+    return r->kind == MS_REGION_ANON && !(r->prot & MS_SHARED) && !claimed(heap, r->start, r->end);
 }
 
 static void probe_all(const struct ms_heap *heap, const struct ms_image *image, struct mapped *mapped,
-                      void (*probe)(const struct ms_image *, const struct ms_region *, struct mapped *))
+                      void (*probe)(const struct ms_image *, const struct stretch *, struct mapped *))
 {
     mapped->list.count = 0;
     mapped->bytes = 0;
     for (size_t i = 0; i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
-        if (is_plain_anon(r) && !claimed(heap, r->start, r->end) && !holds_thread(image, r))
-            probe(image, r, mapped);
+        if (!may_hold_mapped(heap, r))
+            continue;
+        struct stretch stretch = {r->start, r->end, i, i};
+        while (i + 1 < image->region_count && image->regions[i + 1].start == stretch.end &&
+               may_hold_mapped(heap, &image->regions[i + 1])) {
+            stretch.last = ++i;
+            stretch.end = image->regions[i].end;
+        }
+        probe(image, &stretch, mapped);
     }
 }
 

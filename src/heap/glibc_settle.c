@@ -60,14 +60,8 @@ static uint64_t chunk_size(const struct ms_heap *heap, uint64_t granule)
 /* The address that word INDEX of a block holds, if it is a heap address; else 0. */
 static uint64_t pointer_in(const struct ms_heap *heap, uint64_t granule, unsigned index)
 {
-    uint64_t word = granule * 2 + index;
-    const struct ms_line *line = &heap->lines[word / 64];
-    if (!(line->pointers >> word % 64 & 1))
-        return 0;
-    uint64_t before = line->pointers & ((1ull << word % 64) - 1);
-    const struct ms_pane *pane = &heap->panes[word / 64 / MS_PANE_LINES];
-    uint64_t target = ms_target_at(heap, pane->targets, line->first + (unsigned)__builtin_popcountll(before));
-    if (target >= 2 * heap->granules)
+    uint64_t target = ms_word_target(heap, granule * 2 + index);
+    if (target >= 2 * heap->granules) /* MS_NOTHING too */
         return 0;
     return ms_granule_address(heap, target / 2) + (target & 1 ? 8 : 0);
 }
@@ -132,12 +126,22 @@ static bool is_tcache(const struct ms_heap *heap, uint64_t granule)
     return true;
 }
 
+/* A word of a thread's TLS. The map it lies in may have merged with one that the main arena grew into. */
+static bool read_tls(const struct ms_heap *heap, const struct ms_image *image, uint64_t address, uint64_t *word)
+{
+    const struct ms_segment *s = ms_heap_segment(heap, address);
+    if (!s)
+        return ms_image_read_word(image, address, word);
+    *word = pointer_in(heap, ms_address_granule(s, address), address % 16 / 8);
+    return true;
+}
+
 /* Every thread's static TLS has the `tcache` variable at the same distance below its thread pointer. */
 static uint64_t tcache_of(const struct ms_heap *heap, const struct ms_image *image, size_t thread,
                           uint64_t distance)
 {
     uint64_t tcb = image->threads[thread].registers[MS_REG_FS_BASE], address;
-    if (!tcb || !ms_image_read_word(image, tcb - distance, &address) || !address)
+    if (!tcb || !read_tls(heap, image, tcb - distance, &address) || !address)
         return MS_NOTHING;
     uint64_t granule = live_at(heap, address);
     return granule != MS_NOTHING && is_tcache(heap, granule) ? granule : MS_NOTHING;
@@ -152,7 +156,7 @@ static uint64_t find_distance(const struct ms_heap *heap, const struct ms_image 
     for (size_t i = 0; i < probes; i++)
         for (uint64_t distance = 8; distance < TLS_REACH; distance += 8) {
             uint64_t tcb = image->threads[i].registers[MS_REG_FS_BASE], word;
-            if (!tcb || !ms_image_read_word(image, tcb - distance, &word))
+            if (!tcb || !read_tls(heap, image, tcb - distance, &word))
                 break;
             if (!word || tcache_of(heap, image, i, distance) == MS_NOTHING)
                 continue;
@@ -176,6 +180,16 @@ static struct ms_error *empty_tcache(struct ms_heap *heap, uint64_t granule)
     return NULL;
 }
 
+/* One vote in a search for the majority (Boyer and Moore's). */
+static void vote(uint64_t for_key, uint64_t *key, size_t *votes)
+{
+    *key = *votes ? *key : for_key;
+    if (for_key == *key)
+        ++*votes;
+    else
+        --*votes;
+}
+
 /*
  * Cached chunks carry a key in their second word: random from 2.34, the tcache's
  * address before. Once it is known, chunks that are just on their way into or out
@@ -185,17 +199,15 @@ static struct ms_error *sweep_by_key(struct ms_heap *heap)
 {
     struct glibc *g = heap->state;
     uint64_t key = 0;
-    size_t votes = 0, cached = g->cached.count;
-    for (size_t i = 0; i < cached; i++) { /* Boyer-Moore majority */
+    size_t votes = 0;
+    for (size_t i = 0; i < g->cached.count; i++) {
         const struct glibc_link *link = link_of(g, g->cached.items[i].granule);
-        if (!link || g->cached.items[i].class != MS_CLASS_TCACHE)
-            continue;
-        key = votes ? key : link->key;
-        if (link->key == key)
-            votes++;
-        else
-            votes--;
+        if (link && g->cached.items[i].class == MS_CLASS_TCACHE)
+            vote(link->key, &key, &votes);
     }
+    /* No list was found: of what decodes as a link, most must be cached chunks. */
+    for (size_t i = 0; g->cached.count == 0 && i < g->links.count; i++)
+        vote(g->links.items[i].key, &key, &votes);
     /* A small number or zero is nobody's key. */
     if (!votes || key < 1u << 16)
         return NULL;
@@ -275,12 +287,19 @@ static void tally_segment(struct ms_heap *heap, const struct ms_segment *s)
 
 static void check_sums(struct ms_heap *heap, struct ms_image *image)
 {
-    uint64_t foreign = 0, damaged = 0;
+    uint64_t damaged = 0;
     unsigned pieces = 0;
     for (size_t i = 0; i < heap->gaps.count; i++) {
         const struct ms_gap *gap = &heap->gaps.items[i];
-        pieces += !gap->foreign;
-        *(gap->foreign ? &foreign : &damaged) += gap->end - gap->start;
+        const struct ms_region *r = ms_image_region(image, gap->start);
+        if (!gap->foreign) {
+            pieces++;
+            damaged += gap->end - gap->start;
+        } else if (r && r->kind != MS_REGION_BRK) {
+            /* system_mem counts what others took by sbrk (sysmalloc()), but not what lies behind a map. */
+            heap->arenas.items[0].walked -= gap->end - gap->start;
+            heap->arenas.items[0].classes[MS_CLASS_OVERHEAD].bytes -= gap->end - gap->start;
+        }
     }
     if (damaged) {
         image->incomplete = true;
@@ -290,11 +309,6 @@ static void check_sums(struct ms_heap *heap, struct ms_image *image)
     }
     for (size_t i = 0; i < heap->arenas.count; i++) {
         struct ms_arena *arena = &heap->arenas.items[i];
-        if (i == 0) { /* what others took by sbrk is not the arena's */
-            arena->walked -= foreign;
-            uint64_t *overhead = &arena->classes[MS_CLASS_OVERHEAD].bytes;
-            *overhead -= foreign < *overhead ? foreign : *overhead;
-        }
         if (arena->walked == arena->system || arena->mapped)
             continue;
         heap->inconsistent = true;

@@ -25,6 +25,9 @@ static const struct {
     {"libasan", "AddressSanitizer"}, {"libc_malloc_debug", "libc_malloc_debug"},
 };
 
+/* What is populated before the stop: of the heap's bytes, the part that edges usually need. */
+#define EDGE_SHARE 10u
+
 /* --- life -------------------------------------------------------------------------------------- */
 
 static void forget(struct ms_heap *heap)
@@ -34,7 +37,7 @@ static void forget(struct ms_heap *heap)
     heap->allocator = NULL;
     heap->segments.count = heap->arenas.count = heap->holes.count = 0;
     heap->exact_roots.count = heap->gaps.count = heap->samples.count = 0;
-    heap->granules = heap->edges = heap->pointer_guard = 0;
+    heap->granules = heap->pointer_guard = 0;
     heap->busy = heap->inconsistent = false;
     heap->description[0] = '\0';
 }
@@ -50,6 +53,7 @@ void ms_heap_release(struct ms_heap *heap)
     ms_vector_free(&heap->samples);
     ms_reserve_free(&heap->line_reserve);
     ms_reserve_free(&heap->pane_reserve);
+    ms_reserve_free(&heap->target_reserve);
 }
 
 ms_result ms_heap_prepare(struct ms_heap *heap, uint64_t bytes, uint64_t resident)
@@ -57,13 +61,17 @@ ms_result ms_heap_prepare(struct ms_heap *heap, uint64_t bytes, uint64_t residen
     forget(heap);
     ms_reserve_free(&heap->line_reserve);
     ms_reserve_free(&heap->pane_reserve);
+    ms_reserve_free(&heap->target_reserve);
     const uint64_t line_bytes = MS_LINE_GRANULES * MS_GRANULE;
     MS_TRY(ms_reserve(&heap->line_reserve, bytes / line_bytes * sizeof(struct ms_line), "the block index"));
     MS_TRY(ms_reserve(&heap->pane_reserve, bytes / MS_PANE * sizeof(struct ms_pane), "the block index"));
+    MS_TRY(ms_reserve(&heap->target_reserve, bytes, "edges"));
+    ms_reserve_populate(&heap->target_reserve, 0, resident / EDGE_SHARE);
     ms_reserve_populate(&heap->line_reserve, 0, resident / line_bytes * sizeof(struct ms_line));
     ms_reserve_populate(&heap->pane_reserve, 0, resident / MS_PANE * sizeof(struct ms_pane));
     heap->lines = (struct ms_line *)(void *)heap->line_reserve.base;
     heap->panes = (struct ms_pane *)(void *)heap->pane_reserve.base;
+    heap->targets = heap->target_reserve.base;
     return NULL;
 }
 
@@ -99,7 +107,7 @@ static struct ms_error *lay_out(struct ms_heap *heap)
         if (granule + panes * MS_PANE_GRANULES > limit)
             return ms_error(MS_TARGET, "the target's heap grew by more than memscope made room for; try again");
         for (uint64_t p = 0; p < panes; p++)
-            heap->panes[granule / MS_PANE_GRANULES + p] = (struct ms_pane){NULL, (uint32_t)kept, 0};
+            heap->panes[granule / MS_PANE_GRANULES + p] = (struct ms_pane){(uint32_t)kept, 0};
         granule += panes * MS_PANE_GRANULES;
         heap->segments.items[kept++] = *s;
     }

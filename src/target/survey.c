@@ -106,8 +106,8 @@ static bool worth_surveying(const struct ms_region *r)
         return false;
     if (r->prot & MS_WRITE)
         return true;
-    /* Code and read-only shared maps hold what their files hold. */
-    return !(r->prot & (MS_EXEC | MS_SHARED));
+    /* Code of files and read-only shared maps hold what their files hold. */
+    return !(r->prot & MS_SHARED) && !(r->prot & MS_EXEC && r->kind == MS_REGION_FILE);
 }
 
 static struct ms_error *survey_region(struct ms_image *image, struct ms_region *region, uint64_t *scratch)
