@@ -59,6 +59,7 @@ struct ms_segment {
     uint64_t lost_at;    /* walker: where it lost the chunks and looks for them since, else 0 */
     bool foreign;        /* walker: what it lost is somebody else's memory, not damage */
     bool fenced;         /* walker: the last chunk was a fence */
+    bool bad_top;        /* walker: the top chunk's size makes no sense */
 };
 
 /* How the bytes of an arena divide. They add up to `system`. */

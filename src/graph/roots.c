@@ -61,8 +61,9 @@ static uint64_t dead_pthread(const struct ms_image *image, size_t i)
 {
     const struct ms_region *r = &image->regions[i];
     uint64_t words[MS_PAGE / 8], page = r->end - MS_PAGE;
-    if (i == 0 || r->kind != MS_REGION_ANON || r[-1].end != r->start || (r[-1].prot & (MS_READ | MS_WRITE)) ||
-        !ms_image_read(image, page, words, sizeof words))
+    bool behind_memory = i > 0 && r[-1].end == r->start && r[-1].prot & MS_WRITE;
+    /* In a core the guard is a hole, or looks readable (gcore). */
+    if (behind_memory || r->kind != MS_REGION_ANON || !(r->prot & MS_WRITE) || !ms_image_read(image, page, words, sizeof words))
         return 0;
     for (size_t w = 0; w + 2 < MS_PAGE / 8; w += 2)
         if (words[w] == page + w * 8 && words[w + 2] == words[w])

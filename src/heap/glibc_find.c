@@ -425,9 +425,29 @@ struct stretch {
     size_t first, last; /* regions, inclusive */
 };
 
+/*
+ * memalign() takes a map and then moves the header to where the alignment wants
+ * the block; the first header stays behind. Returns the header that counts.
+ */
+static uint64_t moved_header(const struct ms_image *image, uint64_t map, uint64_t size)
+{
+    uint64_t last = 0;
+    for (uint64_t alignment = 64; alignment < size; alignment *= 2) {
+        uint64_t user = (map + CHUNK_HEADER + alignment - 1) & ~(alignment - 1), header[2];
+        user += user - (map + CHUNK_HEADER) < MIN_CHUNK ? alignment : 0;
+        if (user == last || user >= map + size)
+            continue;
+        last = user;
+        if (ms_image_read(image, user - CHUNK_HEADER, header, sizeof header) &&
+            header[0] == user - CHUNK_HEADER - map && header[1] == ((size - header[0]) | IS_MMAPPED))
+            return user - CHUNK_HEADER;
+    }
+    return map;
+}
+
 /* An mmapped chunk whose header is in the page at PAGE (bytes in BYTES)? Returns the end of its map or 0. */
-static uint64_t mapped_chunk(struct mapped *mapped, const struct stretch *stretch, uint64_t page,
-                             const uint8_t *bytes)
+static uint64_t mapped_chunk(const struct ms_image *image, struct mapped *mapped,
+                             const struct stretch *stretch, uint64_t page, const uint8_t *bytes)
 {
     for (size_t i = 0; i < sizeof header_offsets / sizeof *header_offsets; i++) {
         uint64_t header[2], chunk = page + header_offsets[i];
@@ -440,7 +460,8 @@ static uint64_t mapped_chunk(struct mapped *mapped, const struct stretch *stretc
         struct ms_segment *s = ms_vector_add(&mapped->list);
         if (!s)
             return 0;
-        *s = (struct ms_segment){.start = chunk, .end = chunk + size, .kind = MS_SEGMENT_MAPPED};
+        *s = (struct ms_segment){.start = lead ? chunk : moved_header(image, map, size),
+                                 .end = chunk + size, .kind = MS_SEGMENT_MAPPED};
         mapped->bytes += lead + size;
         return chunk + size;
     }
@@ -454,7 +475,7 @@ static void probe_chain(const struct ms_image *image, const struct stretch *stre
     for (uint64_t at = stretch->start; at && at < stretch->end;) {
         if (!ms_image_read(image, at, page, sizeof page))
             return;
-        at = mapped_chunk(mapped, stretch, at, page);
+        at = mapped_chunk(image, mapped, stretch, at, page);
     }
 }
 
@@ -469,7 +490,7 @@ static void probe_pages(const struct ms_image *image, const struct stretch *stre
             uint64_t at = run->start > done ? run->start : done;
             while (at < run->end) {
                 uint64_t end = ms_image_read(image, at, page, sizeof page)
-                                   ? mapped_chunk(mapped, stretch, at, page) : 0;
+                                   ? mapped_chunk(image, mapped, stretch, at, page) : 0;
                 done = end ? end : done;
                 at = end ? end : at + MS_PAGE;
             }

@@ -287,16 +287,16 @@ static void tally_segment(struct ms_heap *heap, const struct ms_segment *s)
 
 static void check_sums(struct ms_heap *heap, struct ms_image *image)
 {
-    uint64_t damaged = 0;
+    uint64_t damaged = 0, first = 0;
     unsigned pieces = 0;
     for (size_t i = 0; i < heap->gaps.count; i++) {
         const struct ms_gap *gap = &heap->gaps.items[i];
-        const struct ms_region *r = ms_image_region(image, gap->start);
+        const struct ms_segment *s = ms_heap_segment(heap, gap->start);
         if (!gap->foreign) {
-            pieces++;
+            first = pieces++ ? first : gap->start;
             damaged += gap->end - gap->start;
-        } else if (r && r->kind != MS_REGION_BRK) {
-            /* system_mem counts what others took by sbrk (sysmalloc()), but not what lies behind a map. */
+        } else if (s && gap->end == s->end) {
+            /* system_mem counts what others took by sbrk (sysmalloc()), but not what lies behind it all. */
             heap->arenas.items[0].walked -= gap->end - gap->start;
             heap->arenas.items[0].classes[MS_CLASS_OVERHEAD].bytes -= gap->end - gap->start;
         }
@@ -305,10 +305,19 @@ static void check_sums(struct ms_heap *heap, struct ms_image *image)
         image->incomplete = true;
         ms_image_warn(image, "%lu bytes of the heap in %u pieces were skipped: the chunks there make no sense"
                       " (first at %#lx); the heap is corrupt, or was stopped in the middle of a change",
-                      damaged, pieces, heap->gaps.items[0].start);
+                      damaged, pieces, first);
     }
+    for (size_t i = 0; i < heap->segments.count; i++)
+        if (heap->segments.items[i].bad_top) {
+            image->incomplete = true;
+            ms_image_warn(image, "the size of the top chunk at %#lx makes no sense: the heap is corrupt",
+                          heap->segments.items[i].top);
+        }
     for (size_t i = 0; i < heap->arenas.count; i++) {
         struct ms_arena *arena = &heap->arenas.items[i];
+        if (arena->locked)
+            ms_image_warn(image, "arena %#lx was locked in %u stops: a thread may have been changing it",
+                          arena->address, image->attempts);
         if (arena->walked == arena->system || arena->mapped)
             continue;
         heap->inconsistent = true;

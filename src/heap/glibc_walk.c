@@ -154,14 +154,21 @@ static void lose(struct ms_heap *heap, struct ms_segment *segment, uint64_t chun
 }
 
 /*
- * A fence ends what is contiguous: chunks of 16 bytes, or of 0 at the end of a
- * heap (sysmalloc()). In the main arena what follows was taken by somebody else's sbrk.
+ * A fence ends what is contiguous (sysmalloc()): in the main arena two chunks of
+ * 16 bytes, behind which somebody else has taken memory by sbrk; in other arenas
+ * one of 16 and one of 0 at the very end of a heap.
  */
-static bool is_fence(const struct ms_segment *segment, uint64_t chunk, uint64_t head)
+static bool is_fence(const struct ms_segment *segment, const struct ms_window *window, uint64_t chunk,
+                     uint64_t head)
 {
-    uint64_t size = head & ~(uint64_t)SIZE_BITS;
-    bool at_end = segment->end - chunk <= 2 * CHUNK_HEADER;
-    return size == CHUNK_HEADER || (size == 0 && at_end && (head & PREV_INUSE));
+    const uint64_t fence = CHUNK_HEADER | PREV_INUSE;
+    bool first = (head | PREV_INUSE) == fence; /* what is before it may be free */
+    if (segment->arena != 0)
+        return segment->end - chunk <= 2 * CHUNK_HEADER && (first || head == PREV_INUSE);
+    if (!first)
+        return false;
+    uint64_t second = chunk + CHUNK_HEADER + 8;
+    return segment->fenced || second >= window->end || word_at(window, second) == fence;
 }
 
 /* The previous chunk is in use or not: its successor's bit says. */
@@ -189,10 +196,13 @@ static bool step(struct ms_heap *heap, struct ms_segment *segment, const struct 
         if (user < segment->end)
             ms_heap_mark_start(heap, ms_address_granule(segment, user));
         segment->last = MS_NOTHING;
-        segment->next = is_sane(heap, segment, chunk, head) ? chunk + size : segment->end;
+        /* Stopped while it was cut, its size may be old or not written yet; else it is damaged. */
+        bool sane = is_sane(heap, segment, chunk, head) && (head & PREV_INUSE);
+        heap->inconsistent |= segment->bad_top = !sane;
+        segment->next = sane ? chunk + size : segment->end;
         return true;
     }
-    if (is_fence(segment, chunk, head)) {
+    if (is_fence(segment, window, chunk, head)) {
         settle_previous(heap, segment, window, chunk, head);
         if (user < segment->end)
             ms_heap_mark_start(heap, ms_address_granule(segment, user));

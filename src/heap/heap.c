@@ -102,7 +102,7 @@ static struct ms_error *lay_out(struct ms_heap *heap)
         s->last = MS_NOTHING;
         s->inspect = 0;
         s->lost_at = 0;
-        s->foreign = s->fenced = false;
+        s->foreign = s->fenced = s->bad_top = false;
         uint64_t panes = (s->end - s->base + MS_PANE - 1) / MS_PANE;
         if (granule + panes * MS_PANE_GRANULES > limit)
             return ms_error(MS_TARGET, "the target's heap grew by more than memscope made room for; try again");

@@ -295,10 +295,8 @@ ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *i
     free(image->threads);
     image->threads = threads;
     image->thread_count = used;
-    if (stuck) {
-        image->incomplete = true;
-        ms_image_warn(image, "%u of %zu threads could not be stopped (vfork, or blocked in the kernel):"
-                      " their registers are not known", stuck, used);
-    }
+    if (stuck)
+        ms_image_warn(image, "%u of %zu threads could not be stopped (vfork, or blocked in the kernel): a block that"
+                      " only their registers rbx, rbp, r12-r15 hold would look lost", stuck, used);
     return NULL;
 }

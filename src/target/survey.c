@@ -118,7 +118,7 @@ static struct ms_error *survey_region(struct ms_image *image, struct ms_region *
     struct ms_error *error = NULL;
     if (size > (readable ? SPARSE_SIZE : SPARSE_UNREADABLE_SIZE))
         error = read_sparse(image, &list, region, scratch, &done);
-    if (!error && !done && readable && size < HOLE_LIMIT) {
+    if (!error && !done && (readable ? size < HOLE_LIMIT : size <= SPARSE_UNREADABLE_SIZE)) {
         list.runs.count = 0;
         error = read_entries(image, &list, region->start, region->end, scratch);
         done = true;
