@@ -2,6 +2,8 @@
 #ifndef MEMSCOPE_ERROR_H
 #define MEMSCOPE_ERROR_H
 
+#include <stdbool.h>
+
 /* Exit statuses of the command line; an error carries the one it leads to. */
 enum ms_status {
     MS_OK = 0,         /* done, and no leaks */
@@ -13,6 +15,7 @@ enum ms_status {
 
 struct ms_error {
     enum ms_status status;
+    bool again;    /* the target changed under us: another try may succeed */
     char *message; /* owned; one line, no newline, addressed to the user */
 };
 
@@ -31,6 +34,9 @@ ms_result ms_error(enum ms_status status, const char *format, ...)
 /* The same with ": " and strerror(errnum) appended. */
 ms_result ms_error_errno(enum ms_status status, int errnum, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Marks an error as one that another try may not have; returns it. The static one is left as it is. */
+ms_result ms_error_again(struct ms_error *error);
 
 /* Out of memory while doing WHAT. */
 ms_result ms_error_nomem(const char *what);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct ms_error no_memory_for_error = {MS_TARGET, (char *)"out of memory"};
+static struct ms_error no_memory_for_error = {MS_TARGET, false, (char *)"out of memory"};
 
 static struct ms_error *error_of(enum ms_status status, char *message)
 {
@@ -15,7 +15,7 @@ static struct ms_error *error_of(enum ms_status status, char *message)
         free(message);
         return &no_memory_for_error;
     }
-    *error = (struct ms_error){status, message};
+    *error = (struct ms_error){status, false, message};
     return error;
 }
 
@@ -42,6 +42,13 @@ struct ms_error *ms_error_errno(enum ms_status status, int errnum, const char *f
         message = NULL;
     free(what);
     return error_of(status, message);
+}
+
+struct ms_error *ms_error_again(struct ms_error *error)
+{
+    if (error && error != &no_memory_for_error)
+        error->again = true;
+    return error;
 }
 
 struct ms_error *ms_error_nomem(const char *what)

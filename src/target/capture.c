@@ -17,6 +17,7 @@
 #include "target.h"
 
 #define DEFAULT_ATTEMPTS 4
+#define EXEC_TRIES 50 /* a process may call exec as often as it likes; each try is short */
 /* A lean image takes at most this part of what it looks at, measured on heaps full of pointers. */
 #define LEAN_SHARE 3
 #define OWN_NEED (64ull << 20)
@@ -148,6 +149,7 @@ static struct ms_error *take(struct capture *c, const struct ms_freeze *freeze)
     struct ms_image *image = c->image;
     struct ms_sink *sink = c->options->sink;
     MS_TRY(ms_freeze_registers(freeze, image));
+    MS_TRY(ms_proc_open_memory(image->pid, image->source)); /* it may have called exec since */
     MS_TRY(ms_proc_maps(image));
     MS_TRY(ms_proc_auxv(image));
     ms_proc_kernel_pointers(image, &c->epolls);
@@ -222,9 +224,8 @@ static struct ms_error *attempt(struct capture *c, bool last)
     return NULL;
 }
 
-static struct ms_error *capture_all(struct capture *c)
+static struct ms_error *stop_until_good(struct capture *c)
 {
-    MS_TRY(measure(c));
     unsigned attempts = c->options->attempts ? c->options->attempts : DEFAULT_ATTEMPTS;
     for (unsigned i = 1; i <= attempts; i++) {
         progress(c, "copying", ms_survey_bytes(c->image), 0);
@@ -236,30 +237,47 @@ static struct ms_error *capture_all(struct capture *c)
     return NULL;
 }
 
+static void release(struct capture *c)
+{
+    ms_vector_free(&c->spans.list);
+    ms_vector_free(&c->epolls.fds);
+    ms_stream_free(&c->stream);
+    ms_reserve_free(&c->scratch);
+}
+
+/* All of it, once. */
+static struct ms_error *capture_once(struct capture *c, pid_t pid)
+{
+    struct ms_image *image;
+    MS_TRY(ms_image_new(c->options->full ? MS_FULL : MS_LEAN, &c->image));
+    image = c->image;
+    image->pid = pid;
+    if (asprintf(&image->origin, "process %d", pid) < 0) {
+        image->origin = NULL;
+        return ms_error_nomem("the image");
+    }
+    MS_TRY(ms_proc_open(pid, image->source));
+    MS_TRY(measure(c));
+    return stop_until_good(c);
+}
+
 ms_result ms_capture(pid_t pid, const struct ms_capture_options *options, struct ms_image **out)
 {
-    struct capture c = {.options = options};
-    MS_TRY(ms_image_new(options->full ? MS_FULL : MS_LEAN, &c.image));
-    c.image->pid = pid;
-    struct ms_error *error = NULL;
-    if (asprintf(&c.image->origin, "process %d", pid) < 0) {
-        c.image->origin = NULL;
-        error = ms_error_nomem("the image");
-    }
-    if (!error)
-        error = ms_proc_open(pid, c.image->source);
-    if (!error)
-        error = capture_all(&c);
-    ms_vector_free(&c.spans.list);
-    ms_vector_free(&c.epolls.fds);
-    ms_stream_free(&c.stream);
-    ms_reserve_free(&c.scratch);
-    if (error) {
+    for (unsigned tries = 1;; tries++) {
+        struct capture c = {.options = options};
+        struct ms_error *error = capture_once(&c, pid);
+        release(&c);
+        if (!error) {
+            *out = c.image;
+            return NULL;
+        }
         ms_image_free(c.image);
-        return error;
+        /* Its memory went away under us: if the process did not, it called exec. */
+        if (!error->again || tries == EXEC_TRIES || ms_proc_status(pid, "VmSize:") < 0)
+            return error;
+        ms_error_free(error);
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
     }
-    *out = c.image;
-    return NULL;
 }
 
 ms_result ms_open_target(const char *target, const struct ms_capture_options *options,

@@ -189,7 +189,7 @@ static struct ms_error *stop_all(const struct ms_image *image, struct ms_freeze 
     for (size_t i = 0; i < freeze->threads.count; i++)
         if (freeze->threads.items[i].state != MS_GONE)
             return NULL;
-    return ms_error(MS_TARGET, "process %d has ended", image->pid);
+    return ms_proc_ended(image->pid);
 }
 
 ms_result ms_freeze_start(const struct ms_image *image, struct ms_freeze *freeze)

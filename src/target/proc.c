@@ -86,7 +86,6 @@ static void name_of(pid_t tid, char name[32])
             *c = '?';
 }
 
-/* The process, not the thread, of TID; our own pid when it is a thread of ours. */
 static struct ms_error *refuse_tracer(pid_t pid)
 {
     long tracer = ms_proc_status(pid, "TracerPid:");
@@ -129,10 +128,15 @@ static struct ms_error *no_permission(pid_t pid)
                     pid, uid, yama, sudo);
 }
 
+ms_result ms_proc_ended(pid_t pid)
+{
+    return ms_error_again(ms_error(MS_TARGET, "process %d has ended", pid));
+}
+
 ms_result ms_proc_diagnose(pid_t tid, int errnum)
 {
     if (errnum == ESRCH)
-        return ms_error(MS_TARGET, "process %d has ended", tid);
+        return ms_proc_ended(tid);
     MS_TRY(refuse_tracer(tid));
     return no_permission(tid);
 }
@@ -228,22 +232,36 @@ ms_result ms_proc_open(pid_t pid, struct ms_image_source *source)
         close(source->proc_fd);
         source->proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (source->proc_fd < 0)
-            return ms_error(MS_TARGET, "process %d has ended", pid);
+            return ms_proc_ended(pid);
     }
     /* A kernel thread has no memory: status has no VmSize. */
     if (ms_proc_status(source->tid, "VmSize:") < 0) {
         if (ms_proc_state(source->tid) == 0)
-            return ms_error(MS_TARGET, "process %d has ended", pid);
+            return ms_proc_ended(pid);
         return ms_error(MS_TARGET, "process %d is a kernel thread: it has no memory of its own", pid);
     }
     MS_TRY(refuse_tracer(source->tid));
     MS_TRY(check_class(source, pid));
-    source->mem_fd = openat(source->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
-    if (source->mem_fd < 0)
-        return ms_proc_diagnose(pid, errno);
-    source->pagemap_fd = openat(source->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
-    if (source->pagemap_fd < 0)
-        return ms_error_errno(MS_TARGET, errno, "cannot open /proc/%d/pagemap", pid);
+    return ms_proc_open_memory(pid, source);
+}
+
+/* Opens NAME anew into *FD; what was open before is closed. */
+static int reopen(const struct ms_image_source *source, const char *name, int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = openat(source->proc_fd, name, O_RDONLY | O_CLOEXEC);
+    return *fd < 0 ? errno : 0;
+}
+
+ms_result ms_proc_open_memory(pid_t pid, struct ms_image_source *source)
+{
+    int failed = reopen(source, "mem", &source->mem_fd);
+    if (failed)
+        return ms_proc_diagnose(pid, failed == ENOENT ? ESRCH : failed);
+    failed = reopen(source, "pagemap", &source->pagemap_fd);
+    if (failed)
+        return ms_error_errno(MS_TARGET, failed, "cannot open /proc/%d/pagemap", pid);
     return NULL;
 }
 
@@ -318,7 +336,7 @@ ms_result ms_proc_maps(struct ms_image *image)
     ms_auto_free char *text = ms_proc_read(image->source->proc_fd, "maps", NULL);
     if (!text)
         return errno == EACCES || errno == EPERM ? ms_proc_diagnose(image->pid, errno)
-                                                 : ms_error(MS_TARGET, "process %d has ended", image->pid);
+                                                 : ms_proc_ended(image->pid);
     size_t lines = 0;
     for (const char *c = text; (c = strchr(c, '\n')); c++)
         lines++;
@@ -340,7 +358,7 @@ ms_result ms_proc_maps(struct ms_image *image)
             image->region_count++;
     }
     if (image->region_count == 0)
-        return ms_error(MS_TARGET, "process %d has ended", image->pid);
+        return ms_proc_ended(image->pid);
     return NULL;
 }
 

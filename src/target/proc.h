@@ -11,6 +11,12 @@
  */
 ms_result ms_proc_open(pid_t pid, struct ms_image_source *source);
 
+/* (Re)opens mem and pagemap: they belong to the memory that the process had when they were opened. */
+ms_result ms_proc_open_memory(pid_t pid, struct ms_image_source *source);
+
+/* "process PID has ended"; or it called exec, so that what was open of it is gone: again. */
+ms_result ms_proc_ended(pid_t pid);
+
 /* Why PTRACE_SEIZE of TID failed with ERRNUM, with what mends it. */
 ms_result ms_proc_diagnose(pid_t tid, int errnum);
 

@@ -63,8 +63,8 @@ static struct ms_error *read_entries(const struct ms_image *image, struct run_li
             pages = MS_SURVEY_SCRATCH / 8;
         ssize_t got = pread(image->source->pagemap_fd, scratch, pages * 8, (off_t)(start / MS_PAGE * 8));
         if (got < 8) /* 0 when the process has lost its memory */
-            return ms_error_errno(MS_TARGET, got < 0 ? errno : ESRCH, "cannot read pagemap of process %d",
-                                  image->pid);
+            return ms_error_again(ms_error_errno(MS_TARGET, got < 0 ? errno : ESRCH,
+                                                 "cannot read pagemap of process %d", image->pid));
         pages = (size_t)got / 8;
         for (size_t i = 0; i < pages; i++)
             if ((scratch[i] & (PM_PRESENT | PM_SWAP)) && !(scratch[i] & PM_GUARD))
