@@ -12,7 +12,7 @@ BYTES = ("live_bytes", "free_bytes", "tcache_bytes", "fastbin_bytes", "top_bytes
          "overhead_bytes")
 CASES = [("direct",), ("freed",), ("arenas",), ("arenas", 100, 3), ("memalign",), ("mmapped",),
          ("brkforeign",), ("brkblocked",), ("huge",), ("cxx", "clean"), ("manythreads", 300),
-         ("stale",), ("roots_dtls",), ("arenas_static",)]
+         ("roots_dtls",), ("arenas_static",)]
 
 
 def start(case):

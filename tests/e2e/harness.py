@@ -76,6 +76,9 @@ def main():
     chosen = [t for t in _tests
               if len(sys.argv) < 2 or any(a in t.__name__ for a in sys.argv[1:])]
     failed = 0
+    if not os.path.exists(MEMSCOPE):
+        print("Bail out! no memscope at %s; set MEMSCOPE" % MEMSCOPE)
+        return 1
     print("1..%d" % len(chosen))
     for number, function in enumerate(chosen, 1):
         started = time.monotonic()
@@ -162,9 +165,12 @@ def fixture(name):
         if os.path.exists(path):
             return path
     directory = os.path.join(scratch(), "fixtures")
+    if not os.path.exists(directory):
+        os.makedirs(directory)
+        for module in filter(lambda n: n.endswith(".so"), catalogue()):
+            build(module, directory)  # fixtures look for them at their side
     path = os.path.join(directory, name)
     if not os.path.exists(path):
-        os.makedirs(directory, exist_ok=True)
         build(name, directory)
     return path
 
@@ -261,20 +267,34 @@ class Target:
                     return line.split(":", 1)[1].strip()
         raise Failure("no %s in status" % key)
 
-    def check_unharmed(self, stopped=False):
-        """Alive, traced by nobody, and in the state it was in before."""
-        check(self.process.poll() is None, "the target is gone: %s" % self.process.returncode)
-        tasks = os.listdir("/proc/%d/task" % self.pid)
-        for task in tasks:
+    def check_unharmed(self, stopped=False, settle=0.5):
+        """
+        Alive, traced by nobody, and in the state it was in before. A thread that the kernel frees
+        from its dead tracer may take a moment to get there: it is looked at for `settle` seconds.
+        """
+        deadline = time.monotonic() + settle
+        while True:
+            check(self.process.poll() is None, "the target is gone: %s" % self.process.returncode)
+            wrong = self._harm(stopped)
+            if not wrong:
+                return
+            check(time.monotonic() < deadline, wrong)
+            time.sleep(0.005)
+
+    def _harm(self, stopped):
+        for task in os.listdir("/proc/%d/task" % self.pid):
             try:
-                check_equal(self.status("TracerPid", int(task)), "0", "TracerPid of %s" % task)
+                tracer = self.status("TracerPid", int(task))
                 state = self.status("State", int(task))
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue  # a thread that ended meanwhile
-            if stopped:
-                check(state.startswith("T"), "thread %s no longer stopped: %s" % (task, state))
-            else:
-                check(not state.startswith(("T", "t")), "thread %s is stopped: %s" % (task, state))
+            if tracer != "0":
+                return "TracerPid of %s is %s" % (task, tracer)
+            if stopped and not state.startswith("T"):
+                return "thread %s is no longer stopped: %s" % (task, state)
+            if not stopped and state.startswith(("T", "t")):
+                return "thread %s is stopped: %s" % (task, state)
+        return None
 
     def stop(self):
         for stream in (self.process.stdin, self.process.stdout):
@@ -332,7 +352,6 @@ class Run:
 
 def memscope(*arguments, expect=None, prefix=(), environment=None, timeout=None):
     """Runs memscope. `expect` is an exit status or several; a signal is never expected."""
-    check(os.path.exists(MEMSCOPE), "no memscope at %s; set MEMSCOPE" % MEMSCOPE)
     arguments = [str(a) for a in arguments]
     started = time.monotonic()
     done = subprocess.run(list(prefix) + [MEMSCOPE] + arguments, stdin=subprocess.DEVNULL,

@@ -29,7 +29,7 @@ CASES = [
     (("roots_data",), {"relro": READ_ONLY, "read_only_bss": READ_ONLY, "read_only_map": READ_ONLY}),
     (("roots_dtls",), {"tls_small": TLS, "tls_large": TLS}),
     (("roots_stack",), {}),
-    (("roots_maps",), {"read_execute_map": READ_ONLY}),
+    (("roots_maps",), {}),
     (("roots_altstack",), {}),
     (("roots_coro",), {}),
     (("roots_kernel",), {"epoll": KERNEL, "epoll_second": KERNEL, "epoll_other_instance": KERNEL,
