@@ -27,6 +27,13 @@ struct ms_reserve {
 /* Reserves SIZE bytes; SIZE 0 gives an empty reservation. */
 ms_result ms_reserve(struct ms_reserve *reserve, size_t size, const char *what);
 
+/*
+ * Bytes to reserve beyond what was measured, for what the target may gain until
+ * it is stopped: plenty where address space costs nothing, little where it is
+ * counted (vm.overcommit_memory = 2, or a limit on address space).
+ */
+uint64_t ms_reserve_slack(void);
+
 /* Gives memory to bytes [from, from + size) now, so that touching them later does not fault. */
 void ms_reserve_populate(struct ms_reserve *reserve, size_t from, size_t size);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define HUGE_PAGE (2ul << 20)
@@ -51,7 +52,7 @@ void ms_reserve_populate(struct ms_reserve *reserve, size_t from, size_t size)
         return;
     for (size_t i = 0; i < length; i += 4096) {
         volatile uint8_t *byte = start + i;
-        *byte = *byte;
+        *byte = *byte; // cppcheck-suppress selfAssignment
     }
 }
 
@@ -97,6 +98,14 @@ static uint64_t number_in_file(const char *path, const char *key, uint64_t scale
     }
     fclose(file);
     return value;
+}
+
+uint64_t ms_reserve_slack(void)
+{
+    struct rlimit limit;
+    bool counted = number_in_file("/proc/sys/vm/overcommit_memory", "", 1) == 2;
+    bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return counted || limited ? 32ull << 20 : 16ull << 30;
 }
 
 /* What one memory cgroup still allows: LIMIT_FILE - USAGE_FILE, page cache counted as free. */

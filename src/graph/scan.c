@@ -11,7 +11,6 @@
 #define ROOTS_AT_ONCE (4u << 20)
 /* Workers take room for targets in pieces of this many; a window never needs more. */
 #define TARGETS_AT_ONCE (MS_WINDOW / 8u * 8u)
-#define GROWTH (16ull << 30) /* bytes the target may gain between measuring and stopping */
 
 /* --- life -------------------------------------------------------------------------------------- */
 
@@ -94,15 +93,15 @@ static struct ms_error *prepare(void *self, const struct ms_image *image)
     uint64_t space, resident, all;
     measure(image, &space, &resident, &all);
     /* Sparse giants (sanitizers' shadows) are no malloc heap: the index would only reserve space for them. */
-    const uint64_t most = 4ull << 40;
-    space = (space < most ? space : most) + GROWTH;
+    const uint64_t most = 4ull << 40, slack = ms_reserve_slack();
+    space = (space < most ? space : most) + slack;
     MS_TRY(ms_heap_prepare(&scan->heap, space, resident));
     for (unsigned i = 0; i < MS_WORKERS; i++) {
         struct worker *w = &scan->workers->worker[i];
         ms_reserve_free(&w->roots);
         w->next_target = w->last_target = w->root_count = 0;
         w->full = false;
-        MS_TRY(ms_reserve(&w->roots, 3 * all + GROWTH, "roots"));
+        MS_TRY(ms_reserve(&w->roots, 3 * all + slack, "roots"));
         ms_reserve_populate(&w->roots, 0, ROOTS_AT_ONCE);
     }
     scan->ranges.count = 0;

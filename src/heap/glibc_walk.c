@@ -83,7 +83,7 @@ static void inspect(struct ms_heap *heap, const struct ms_segment *segment, cons
     uint64_t granule = ms_address_granule(segment, user);
     /* PROTECT_PTR: (position >> 12) ^ pointer; cached blocks have their list's next here (2.32). */
     uint64_t next = word0 ^ user >> 12;
-    if (next == 0 || (next % 16 == 0 && next - user + (1ull << 40) < 1ull << 41 && ms_heap_segment(heap, next))) {
+    if (next == 0 || (next % 16 == 0 && ms_heap_segment(heap, next))) {
         struct glibc_link *link = ms_vector_add(&g->links);
         if (link)
             *link = (struct glibc_link){granule, next, word1};

@@ -21,8 +21,6 @@
 /* A lean image takes at most this part of what it looks at, measured on heaps full of pointers. */
 #define LEAN_SHARE 3
 #define OWN_NEED (64ull << 20)
-/* What the target may gain between measuring and stopping. */
-#define STORE_SLACK (1ull << 30)
 
 struct capture {
     const struct ms_capture_options *options;
@@ -97,7 +95,7 @@ static struct ms_error *make_room(struct capture *c)
     struct ms_image *image = c->image;
     uint64_t own = ms_survey_bytes(image);
     bool full = image->kind == MS_FULL;
-    MS_TRY(ms_reserve(&image->source->store, own + STORE_SLACK, "kept memory"));
+    MS_TRY(ms_reserve(&image->source->store, own + ms_reserve_slack(), "kept memory"));
     uint64_t at_once = full ? own : own < 16u << 20 ? own : 16u << 20;
     ms_reserve_populate(&image->source->store, 0, at_once);
     MS_TRY(ms_stream_init(&c->stream, image, c->options->sink));
