@@ -130,6 +130,14 @@ bool ms_image_read(const struct ms_image *image, uint64_t address, void *buffer,
 /* The same for one 8-byte word; VALUE is 0 on failure. */
 bool ms_image_read_word(const struct ms_image *image, uint64_t address, uint64_t *value);
 
+/*
+ * Reads SIZE bytes at each of COUNT addresses, none of which may cross a page,
+ * one behind another into BUFFER: many small reads at the price of few. What
+ * cannot be had reads as zeros.
+ */
+void ms_image_gather(const struct ms_image *image, const uint64_t *addresses, size_t count, size_t size,
+                     uint8_t *buffer);
+
 /* Kept bytes of [address, address + length) without a copy, or NULL when they are not in one piece. */
 const uint8_t *ms_image_bytes(const struct ms_image *image, uint64_t address, size_t length);
 

@@ -411,9 +411,6 @@ static struct ms_error *add_main(struct ms_heap *heap, const struct ms_image *im
 
 /* --- mmapped chunks ---------------------------------------------------------------------------- */
 
-/* Where in its first page the header of an mmapped chunk can be, by the alignment that was asked for. */
-static const uint16_t header_offsets[] = {0, 48, 112, 240, 496, 1008, 2032, 4080};
-
 struct mapped {
     MS_VECTOR(struct ms_segment) list;
     uint64_t bytes; /* of the maps, as glibc counts them */
@@ -445,54 +442,56 @@ static uint64_t moved_header(const struct ms_image *image, uint64_t map, uint64_
     return map;
 }
 
-/* An mmapped chunk whose header is in the page at PAGE (bytes in BYTES)? Returns the end of its map or 0. */
+/* Is there an mmapped chunk in a map that begins at MAP with HEADER? Returns the map's end or 0. */
 static uint64_t mapped_chunk(const struct ms_image *image, struct mapped *mapped,
-                             const struct stretch *stretch, uint64_t page, const uint8_t *bytes)
+                             const struct stretch *stretch, uint64_t map, const uint64_t header[2])
 {
-    for (size_t i = 0; i < sizeof header_offsets / sizeof *header_offsets; i++) {
-        uint64_t header[2], chunk = page + header_offsets[i];
-        memcpy(header, bytes + header_offsets[i], sizeof header);
-        uint64_t lead = header[0], size = header[1] & ~(uint64_t)SIZE_BITS, map = chunk - lead;
-        if ((header[1] & SIZE_BITS) != IS_MMAPPED || size % 16 || size < MIN_CHUNK ||
-            size > stretch->end - chunk || lead > chunk - stretch->start || lead % 16 || map % MS_PAGE ||
-            (chunk + size) % MS_PAGE || lead + size < MS_PAGE)
-            continue;
-        struct ms_segment *s = ms_vector_add(&mapped->list);
-        if (!s)
-            return 0;
-        *s = (struct ms_segment){.start = lead ? chunk : moved_header(image, map, size),
-                                 .end = chunk + size, .kind = MS_SEGMENT_MAPPED};
-        mapped->bytes += lead + size;
-        return chunk + size;
-    }
-    return 0;
+    uint64_t size = header[1] & ~(uint64_t)SIZE_BITS;
+    if (header[0] || (header[1] & SIZE_BITS) != IS_MMAPPED || size % MS_PAGE || !size ||
+        size > stretch->end - map)
+        return 0;
+    struct ms_segment *s = ms_vector_add(&mapped->list);
+    if (!s)
+        return 0;
+    *s = (struct ms_segment){.start = moved_header(image, map, size), .end = map + size,
+                             .kind = MS_SEGMENT_MAPPED};
+    mapped->bytes += size;
+    return map + size;
 }
 
 /* Chunks one behind another from the start of the stretch: neighbours merge into one map. */
 static void probe_chain(const struct ms_image *image, const struct stretch *stretch, struct mapped *mapped)
 {
-    uint8_t page[MS_PAGE];
+    uint64_t header[2];
     for (uint64_t at = stretch->start; at && at < stretch->end;) {
-        if (!ms_image_read(image, at, page, sizeof page))
+        if (!ms_image_read(image, at, header, sizeof header))
             return;
-        at = mapped_chunk(image, mapped, stretch, at, page);
+        at = mapped_chunk(image, mapped, stretch, at, header);
     }
 }
 
-/* Every page that is there: for chunks behind other things, or aligned to more than a page. */
+/* Every page that is there: for chunks behind other things. */
 static void probe_pages(const struct ms_image *image, const struct stretch *stretch, struct mapped *mapped)
 {
-    uint8_t page[MS_PAGE];
+    enum { BATCH = 512 };
+    uint64_t pages[BATCH], headers[BATCH][2];
     uint64_t done = stretch->start; /* end of the last chunk found */
     for (size_t i = stretch->first; i <= stretch->last; i++)
         for (size_t j = 0; j < image->regions[i].run_count; j++) {
             const struct ms_run *run = &image->regions[i].runs[j];
-            uint64_t at = run->start > done ? run->start : done;
-            while (at < run->end) {
-                uint64_t end = ms_image_read(image, at, page, sizeof page)
-                                   ? mapped_chunk(image, mapped, stretch, at, page) : 0;
-                done = end ? end : done;
-                at = end ? end : at + MS_PAGE;
+            for (uint64_t at = run->start > done ? run->start : done; at < run->end;) {
+                size_t count = 0;
+                while (count < BATCH && at + count * MS_PAGE < run->end) {
+                    pages[count] = at + count * MS_PAGE;
+                    count++;
+                }
+                ms_image_gather(image, pages, count, sizeof *headers, (uint8_t *)headers);
+                for (size_t k = 0; k < count; k++) {
+                    uint64_t end = pages[k] < done ? 0 : mapped_chunk(image, mapped, stretch, pages[k], headers[k]);
+                    done = end ? end : done;
+                }
+                at += count * MS_PAGE;
+                at = at < done ? done : at;
             }
         }
 }

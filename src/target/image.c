@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "proc.h"
@@ -140,6 +141,8 @@ static const struct ms_run *run_at(const struct ms_region *region, uint64_t addr
     return low < region->run_count && region->runs[low].start <= address ? &region->runs[low] : NULL;
 }
 
+#define GATHER_BATCH 512u /* at most IOV_MAX */
+
 /* --- files ------------------------------------------------------------------------------------- */
 
 static int open_checked(int directory, const char *path, const struct ms_region *region, bool check)
@@ -226,9 +229,12 @@ static bool read_file(const struct ms_image *image, const struct ms_region *regi
 /* --- reading ----------------------------------------------------------------------------------- */
 
 /* Bit 63: present, 62: swapped (Documentation/admin-guide/mm/pagemap.rst). */
-static bool page_is_there(const struct ms_image_source *source, uint64_t address)
+static bool page_is_there(const struct ms_image_source *source, const struct ms_region *region,
+                          uint64_t address)
 {
     uint64_t entry;
+    if (region->surveyed)
+        return run_at(region, address) != NULL;
     if (pread(source->pagemap_fd, &entry, sizeof entry, (off_t)(address / MS_PAGE * 8)) != sizeof entry)
         return false;
     return entry >> 62;
@@ -243,7 +249,7 @@ static bool read_page_part(const struct ms_image *image, uint64_t address, uint8
         return false;
     bool there, file_page = region->kind == MS_REGION_FILE || region->kind == MS_REGION_SHARED;
     if (source->stopped) {
-        if (page_is_there(source, address))
+        if (page_is_there(source, region, address))
             return pread(source->mem_fd, buffer, length, (off_t)address) == (ssize_t)length;
         there = false;
     } else {
@@ -285,6 +291,41 @@ bool ms_image_read_word(const struct ms_image *image, uint64_t address, uint64_t
         return true;
     *value = 0;
     return false;
+}
+
+/* One batch in the stop: by process_vm_readv, which must not touch pages that are shared (see stream.c). */
+static size_t gather_now(const struct ms_image *image, const uint64_t *addresses, size_t count, size_t size,
+                         uint8_t *to)
+{
+    struct iovec remote[GATHER_BATCH], local = {to, count * size};
+    for (size_t i = 0; i < count; i++)
+        remote[i] = (struct iovec){(void *)addresses[i], size};
+    ssize_t got = process_vm_readv(image->source->tid, &local, 1, remote, count, 0);
+    return got > 0 ? (size_t)got / size : 0;
+}
+
+static bool is_private_now(const struct ms_image *image, uint64_t address)
+{
+    const struct ms_region *region = image->source->stopped ? ms_image_region(image, address) : NULL;
+    const struct ms_run *run = region && region->prot & MS_READ ? run_at(region, address) : NULL;
+    return run && !run->shared && !run->swapped;
+}
+
+void ms_image_gather(const struct ms_image *image, const uint64_t *addresses, size_t count, size_t size,
+                     uint8_t *buffer)
+{
+    for (size_t i = 0; i < count;) {
+        size_t batch = 0;
+        while (i + batch < count && batch < GATHER_BATCH && is_private_now(image, addresses[i + batch]))
+            batch++;
+        size_t got = batch ? gather_now(image, addresses + i, batch, size, buffer + i * size) : 0;
+        i += got;
+        if (got == batch && batch)
+            continue;
+        if (i < count && !ms_image_read(image, addresses[i], buffer + i * size, size))
+            memset(buffer + i * size, 0, size);
+        i++;
+    }
 }
 
 const uint8_t *ms_image_bytes(const struct ms_image *image, uint64_t address, size_t length)
