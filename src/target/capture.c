@@ -1,12 +1,14 @@
 /* Taking an image of a live process: measure, make room, stop, stream, let go. */
 #include "memscope/capture.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -89,6 +91,18 @@ static struct ms_error *choose_kind(struct capture *c)
     return NULL;
 }
 
+/* Bytes of the vDSO that is mapped at BASE in our own memory: its loaded segments, in pages. */
+static uint64_t vdso_size(const uint8_t *base)
+{
+    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)base;
+    const Elf64_Phdr *segment = (const Elf64_Phdr *)(const void *)(base + header->e_phoff);
+    uint64_t end = header->e_shoff + (uint64_t)header->e_shnum * header->e_shentsize;
+    for (unsigned i = 0; i < header->e_phnum; i++)
+        if (segment[i].p_type == PT_LOAD && segment[i].p_vaddr + segment[i].p_memsz > end)
+            end = segment[i].p_vaddr + segment[i].p_memsz;
+    return (end + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1);
+}
+
 /* Room for what the stop will bring. */
 static struct ms_error *make_room(struct capture *c)
 {
@@ -118,21 +132,24 @@ static struct ms_error *measure(struct capture *c)
 
 /* --- in the stop ------------------------------------------------------------------------------- */
 
-/* The vDSO has no file: its two pages are kept. */
+/*
+ * The vDSO has no file. The kernel maps the same pages into every process, ours
+ * too: reading the target's would map them there when it has not used them yet.
+ */
 static void keep_vdso(struct ms_image *image)
 {
     struct ms_image_source *source = image->source;
-    for (size_t i = 0; i < image->region_count; i++) {
+    const uint8_t *ours = (const uint8_t *)getauxval(AT_SYSINFO_EHDR);
+    for (size_t i = 0; ours && i < image->region_count; i++) {
         struct ms_region *r = &image->regions[i];
         uint64_t size = r->end - r->start;
-        if (r->kind != MS_REGION_VDSO || size > 16 * MS_PAGE || source->store.size - source->stored < size)
+        if (r->kind != MS_REGION_VDSO || size != vdso_size(ours) || source->store.size - source->stored < size)
             continue;
         struct ms_run *run = calloc(1, sizeof *run);
+        if (!run)
+            return;
         uint8_t *bytes = source->store.base + source->stored;
-        if (!run || pread(source->mem_fd, bytes, size, (off_t)r->start) != (ssize_t)size) {
-            free(run);
-            continue;
-        }
+        memcpy(bytes, ours, size);
         *run = (struct ms_run){r->start, r->end, bytes, false, false, false};
         source->stored += size;
         r->runs = run;

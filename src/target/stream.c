@@ -299,6 +299,8 @@ ms_result ms_stream_keep_all(struct ms_stream *stream)
     uint64_t lost = 0;
     for (size_t i = 0; !error && i < image->region_count; i++) {
         struct ms_region *region = &image->regions[i];
+        if (region->kind == MS_REGION_VDSO)
+            continue; /* kept already, and not from the target */
         for (size_t j = 0; j < region->run_count; j++) {
             struct ms_run *run = &region->runs[j];
             if (!ms_run_is_own(region, run))
