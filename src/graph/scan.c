@@ -41,15 +41,6 @@ struct ms_sink *ms_scan_sink(struct ms_scan *scan)
     return &scan->workers->sink;
 }
 
-static void drop_map(struct zone_map *map)
-{
-    for (size_t i = 0; i < sizeof map->level1 / sizeof *map->level1; i++) {
-        free(map->level1[i]);
-        map->level1[i] = NULL;
-    }
-    map->zones.count = 0;
-}
-
 void ms_scan_free(struct ms_scan *scan)
 {
     if (!scan)
@@ -58,7 +49,7 @@ void ms_scan_free(struct ms_scan *scan)
     for (unsigned i = 0; i < MS_WORKERS; i++) {
         ms_reserve_free(&w->worker[i].roots);
     }
-    drop_map(&w->map);
+    ms_zones_drop(&w->map);
     ms_vector_free(&w->map.zones);
     free(w);
     ms_heap_release(&scan->heap);
@@ -106,143 +97,8 @@ static struct ms_error *prepare(void *self, const struct ms_image *image)
     }
     scan->ranges.count = 0;
     atomic_store(&scan->workers->targets_given, 0);
-    drop_map(&scan->workers->map);
+    ms_zones_drop(&scan->workers->map);
     return NULL;
-}
-
-/* --- plan: zones ------------------------------------------------------------------------------- */
-
-static struct ms_error *add_zone(struct zone_map *map, uint64_t start, uint64_t end, uint64_t base,
-                                 uint64_t target)
-{
-    struct zone *zone = ms_vector_add(&map->zones);
-    if (!zone)
-        return ms_error_nomem("the zones");
-    *zone = (struct zone){start, end, base, target};
-    return NULL;
-}
-
-/* Read-only data of modules: vtables are there. */
-static bool holds_vtables(const struct ms_image *image, size_t i)
-{
-    const struct ms_region *r = &image->regions[i];
-    if (r->kind != MS_REGION_FILE || r->prot != MS_READ)
-        return false;
-    /* Only ELF modules have code beside their data: look at the neighbours of the same file. */
-    for (size_t j = i; j-- > 0 && image->regions[j].inode == r->inode;)
-        if (image->regions[j].prot & MS_EXEC)
-            return true;
-    for (size_t j = i + 1; j < image->region_count && image->regions[j].inode == r->inode; j++)
-        if (image->regions[j].prot & MS_EXEC)
-            return true;
-    return false;
-}
-
-static int zones_by_address(const void *a, const void *b)
-{
-    const struct zone *y = a, *z = b;
-    return y->start < z->start ? -1 : y->start > z->start;
-}
-
-/* Two intervals that leave out the widest hole between zones: usually that from brk to the maps. */
-static void find_intervals(struct zone_map *map)
-{
-    const struct zone *z = map->zones.items;
-    size_t count = map->zones.count, cut = 0;
-    memset(map->low, 0, sizeof map->low);
-    memset(map->span, 0, sizeof map->span);
-    if (!count)
-        return;
-    for (size_t i = 1; i < count; i++)
-        if (!cut || z[i].start - z[i - 1].end > z[cut].start - z[cut - 1].end)
-            cut = i;
-    size_t last = cut ? cut : count;
-    map->low[0] = z[0].start;
-    map->span[0] = z[last - 1].end - z[0].start;
-    if (cut) {
-        map->low[1] = z[cut].start;
-        map->span[1] = z[count - 1].end - z[cut].start;
-    }
-}
-
-/* Each 64 KiB of address space knows its first zone. */
-static struct ms_error *fill_levels(struct zone_map *map)
-{
-    for (size_t i = 0; i < map->zones.count; i++) {
-        const struct zone *z = &map->zones.items[i];
-        for (uint64_t page = z->start >> ZONE_SHIFT; page <= (z->end - 1) >> ZONE_SHIFT; page++) {
-            uint32_t **table = &map->level1[page >> ZONE_LEVEL];
-            if (!*table)
-                *table = calloc(1u << ZONE_LEVEL, sizeof **table);
-            if (!*table)
-                return ms_error_nomem("the zones");
-            uint32_t *entry = &(*table)[page & ((1u << ZONE_LEVEL) - 1)];
-            if (!*entry)
-                *entry = (uint32_t)i + 1;
-        }
-    }
-    return NULL;
-}
-
-static struct ms_error *make_map(struct ms_scan *scan, const struct ms_image *image)
-{
-    struct zone_map *map = &scan->workers->map;
-    struct ms_heap *heap = &scan->heap;
-    drop_map(map);
-    for (size_t i = 0; i < heap->segments.count; i++) {
-        const struct ms_segment *s = &heap->segments.items[i];
-        if (s->end >> ADDRESS_BITS)
-            return ms_error(MS_TARGET, "the heap lies beyond what x86-64 programs can have");
-        MS_TRY(add_zone(map, s->start, s->end, s->base, 2 * s->first));
-    }
-    uint64_t target = scan->workers->block_targets = 2 * heap->granules;
-    for (size_t i = 0; heap->segments.count && i < image->region_count; i++) {
-        const struct ms_region *r = &image->regions[i];
-        if (!holds_vtables(image, i) || r->end >> ADDRESS_BITS)
-            continue;
-        MS_TRY(add_zone(map, r->start, r->end, r->start, target));
-        target += (r->end - r->start) / 8;
-    }
-    heap->edge_width = target <= UINT32_MAX ? 4 : 5;
-    if (map->zones.count)
-        qsort(map->zones.items, map->zones.count, sizeof *map->zones.items, zones_by_address);
-    find_intervals(map);
-    return fill_levels(map);
-}
-
-static inline uint64_t target_of(const struct zone_map *map, uint64_t word)
-{
-    if (word >> ADDRESS_BITS)
-        return MS_NOTHING;
-    const uint32_t *table = map->level1[word >> (ZONE_SHIFT + ZONE_LEVEL)];
-    uint32_t first = table ? table[word >> ZONE_SHIFT & ((1u << ZONE_LEVEL) - 1)] : 0;
-    if (!first)
-        return MS_NOTHING;
-    const struct zone *z = &map->zones.items[first - 1], *end = map->zones.items + map->zones.count;
-    while (word >= z->end)
-        if (++z == end)
-            return MS_NOTHING;
-    if (word < z->start)
-        return MS_NOTHING;
-    /* An unaligned pointer is an interior one: it goes to the odd unit of its granule. */
-    uint64_t offset = word - z->base;
-    return z->target + (offset % 8 ? offset / 16 * 2 + 1 : offset / 8);
-}
-
-uint64_t ms_scan_target(const struct ms_scan *scan, uint64_t word)
-{
-    return target_of(&scan->workers->map, word);
-}
-
-uint64_t ms_scan_module_address(const struct ms_scan *scan, uint64_t target)
-{
-    const struct zone_map *map = &scan->workers->map;
-    for (size_t i = 0; target >= scan->workers->block_targets && i < map->zones.count; i++) {
-        const struct zone *z = &map->zones.items[i];
-        if (target >= z->target && target < z->target + (z->end - z->base) / 8)
-            return z->base + (target - z->target) * 8;
-    }
-    return 0;
 }
 
 /* --- plan: spans ------------------------------------------------------------------------------- */
@@ -282,7 +138,7 @@ static struct ms_error *plan(void *self, struct ms_image *image, struct ms_spans
 {
     struct ms_scan *scan = self;
     MS_TRY(ms_heap_discover(&scan->heap, image));
-    MS_TRY(make_map(scan, image));
+    MS_TRY(ms_zones_make(scan, image));
     MS_TRY(ms_roots_plan(scan, image));
     for (size_t i = 0; i < scan->heap.segments.count; i++)
         MS_TRY(add_segment_spans(spans, image, &scan->heap.segments.items[i], (uint32_t)i));
@@ -344,7 +200,7 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
         while (maybe) {
             unsigned bit = (unsigned)__builtin_ctzll(maybe);
             maybe &= maybe - 1;
-            uint64_t target = target_of(map, words[bit]);
+            uint64_t target = ms_zone_target(map, words[bit]);
             if (target == MS_NOTHING)
                 continue;
             if (width == 4)
@@ -363,7 +219,7 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
 static void add_root(const struct ms_scan *scan, struct worker *w, const struct ms_root_range *range,
                      uint64_t address, uint64_t word)
 {
-    uint64_t target = target_of(&scan->workers->map, word);
+    uint64_t target = ms_zone_target(&scan->workers->map, word);
     if (target >= scan->workers->block_targets) /* also MS_NOTHING */
         return;
     struct ms_root *roots = (struct ms_root *)(void *)w->roots.base;

@@ -50,8 +50,29 @@ struct ms_error *ms_roots_plan(struct ms_scan *scan, struct ms_image *image);
 /* roots.c: adds registers and pointers of the kernel to scan->roots. */
 struct ms_error *ms_roots_add_words(struct ms_scan *scan, const struct ms_image *image);
 
-/* scan.c: the target of pointer WORD, or MS_NOTHING. */
-uint64_t ms_scan_target(const struct ms_scan *scan, uint64_t word);
+/* zones.c: makes the map for the segments that were discovered, and for modules' read-only data. */
+struct ms_error *ms_zones_make(struct ms_scan *scan, const struct ms_image *image);
+void ms_zones_drop(struct zone_map *map);
+
+/* The target of pointer WORD, or MS_NOTHING. Here, because it is called for every word that may point. */
+static inline uint64_t ms_zone_target(const struct zone_map *map, uint64_t word)
+{
+    if (word >> ADDRESS_BITS)
+        return MS_NOTHING;
+    const uint32_t *table = map->level1[word >> (ZONE_SHIFT + ZONE_LEVEL)];
+    uint32_t first = table ? table[word >> ZONE_SHIFT & ((1u << ZONE_LEVEL) - 1)] : 0;
+    if (!first)
+        return MS_NOTHING;
+    const struct zone *z = &map->zones.items[first - 1], *end = map->zones.items + map->zones.count;
+    while (word >= z->end)
+        if (++z == end)
+            return MS_NOTHING;
+    if (word < z->start)
+        return MS_NOTHING;
+    /* An unaligned pointer is an interior one: it goes to the odd unit of its granule. */
+    uint64_t offset = word - z->base;
+    return z->target + (offset % 8 ? offset / 16 * 2 + 1 : offset / 8);
+}
 
 /* filter.c: the fastest that this CPU can run. */
 filter_function *ms_filter_best(void);

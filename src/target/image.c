@@ -128,7 +128,7 @@ const struct ms_region *ms_image_region(const struct ms_image *image, uint64_t a
     return low < image->region_count && image->regions[low].start <= address ? &image->regions[low] : NULL;
 }
 
-static const struct ms_run *run_at(const struct ms_region *region, uint64_t address)
+size_t ms_first_run(const struct ms_region *region, uint64_t address)
 {
     size_t low = 0, high = region->run_count;
     while (low < high) {
@@ -138,7 +138,13 @@ static const struct ms_run *run_at(const struct ms_region *region, uint64_t addr
         else
             high = middle;
     }
-    return low < region->run_count && region->runs[low].start <= address ? &region->runs[low] : NULL;
+    return low;
+}
+
+static const struct ms_run *run_at(const struct ms_region *region, uint64_t address)
+{
+    size_t i = ms_first_run(region, address);
+    return i < region->run_count && region->runs[i].start <= address ? &region->runs[i] : NULL;
 }
 
 #define GATHER_BATCH 512u /* at most IOV_MAX */

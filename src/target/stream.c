@@ -84,26 +84,12 @@ static void read_pages(struct work *work, const struct ms_region *region, const 
     atomic_fetch_add(&work->bytes, end - start);
 }
 
-/* First run of a region that ends after ADDRESS. */
-static size_t first_run(const struct ms_region *region, uint64_t address)
-{
-    size_t low = 0, high = region->run_count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (region->runs[middle].end <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* Brings the bytes of a job into BUFFER (or the store); pages that are not there become zeros. */
 static const uint8_t *fetch(struct work *work, const struct job *job, uint8_t *buffer)
 {
     const struct ms_region *region = job->region;
     uint64_t filled = job->start;
-    for (size_t i = first_run(region, job->start); i < region->run_count; i++) {
+    for (size_t i = ms_first_run(region, job->start); i < region->run_count; i++) {
         const struct ms_run *run = &region->runs[i];
         uint64_t start = run->start > job->start ? run->start : job->start;
         uint64_t end = run->end < job->end ? run->end : job->end;
@@ -141,7 +127,7 @@ static const uint8_t *fetch(struct work *work, const struct job *job, uint8_t *b
 
 static uint64_t next_present(const struct ms_region *region, uint64_t address)
 {
-    for (size_t i = first_run(region, address); i < region->run_count; i++)
+    for (size_t i = ms_first_run(region, address); i < region->run_count; i++)
         if (ms_run_is_own(region, &region->runs[i]))
             return region->runs[i].start > address ? region->runs[i].start : address;
     return UINT64_MAX;
@@ -247,7 +233,7 @@ static void place(struct ms_image_source *source, struct ms_run *run)
 /* Cuts a region's runs at ADDRESS, so that one side can be kept and the other not. */
 static struct ms_error *cut(struct ms_region *region, uint64_t address)
 {
-    size_t i = first_run(region, address);
+    size_t i = ms_first_run(region, address);
     if (i == region->run_count || region->runs[i].start >= address)
         return NULL;
     struct ms_run *runs = reallocarray(region->runs, region->run_count + 1, sizeof *runs);
@@ -269,7 +255,7 @@ static struct ms_error *place_spans(struct ms_image *image, const struct ms_span
             continue;
         MS_TRY(cut(region, span->start));
         MS_TRY(cut(region, span->end));
-        for (size_t j = first_run(region, span->start); j < region->run_count; j++) {
+        for (size_t j = ms_first_run(region, span->start); j < region->run_count; j++) {
             struct ms_run *run = &region->runs[j];
             if (run->start >= span->end)
                 break;

@@ -35,6 +35,9 @@ ms_result ms_image_new(enum ms_image_kind kind, struct ms_image **image);
 /* image.c: copies S for the life of the image's regions; owned by the image. NULL without memory. */
 const char *ms_image_string(struct ms_image *image, const char *s);
 
+/* image.c: index of the first run of a region that ends after ADDRESS; run_count when there is none. */
+size_t ms_first_run(const struct ms_region *region, uint64_t address);
+
 /* stream.c: plan, then feeds every window of the plan from kept bytes; for full images and cores. */
 ms_result ms_stream_kept(struct ms_image *image, const struct ms_capture_options *options);
 
