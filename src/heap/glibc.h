@@ -5,7 +5,7 @@
 #include "memscope/heap.h"
 
 /*
- * Layouts are those of malloc/malloc.c and malloc/arena.c of glibc 2.17 to 2.42
+ * Layouts are those of malloc/malloc.c and malloc/arena.c of glibc 2.17 to 2.44
  * on x86-64. A chunk: prev_size, size|flags, then the user's part; the user's
  * part goes on over the next chunk's prev_size.
  */
@@ -27,7 +27,7 @@ struct glibc_arena {
     uint64_t top;     /* chunk */
     uint64_t system_mem;
     uint64_t fastbins[FASTBINS];
-    bool has_fastbins; /* gone in later versions */
+    bool has_fastbins; /* up to 2.42 */
     bool noncontiguous;
 };
 
@@ -48,6 +48,7 @@ struct glibc {
     /* malloc_state: distance of bins from its start, and whether attached_threads is there (2.23). */
     uint64_t bins_offset, state_size;
     bool attached;
+    unsigned mapped_tail; /* bytes from the end of an mmapped chunk to that of its map: 0, or 16 from 2.43 */
     MS_VECTOR(struct glibc_arena) arenas; /* [0] is main_arena */
     /* malloc_par */
     bool par_known;

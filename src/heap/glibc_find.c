@@ -108,8 +108,8 @@ static size_t find_bins(const struct ms_image *image, const struct view *v, size
 
 /*
  * Where malloc_state begins before its bins: 104 bytes up to glibc 2.26, 112
- * from 2.27 (have_fastchunks). The ring of `next` tells: it must come back to
- * main_arena. Sets g->bins_offset.
+ * from 2.27 (have_fastchunks), 24 from 2.43 (no fastbins). The ring of `next`
+ * tells: it must come back to main_arena. Sets g->bins_offset.
  */
 static bool close_ring(const struct ms_image *image, struct glibc *g, uint64_t bins)
 {
@@ -126,6 +126,7 @@ static bool close_ring(const struct ms_image *image, struct glibc *g, uint64_t b
                 break;
         if (at == bins - offset) {
             g->bins_offset = offset;
+            g->mapped_tail = offset < FASTBINS * 8 ? CHUNK_HEADER : 0; /* both came with 2.43 */
             return true;
         }
     }
@@ -412,6 +413,8 @@ static struct ms_error *add_main(struct ms_heap *heap, const struct ms_image *im
 /* --- mmapped chunks ---------------------------------------------------------------------------- */
 
 struct mapped {
+    const struct glibc *g;
+    MS_VECTOR(struct ms_hole) taken; /* by arenas; sorted */
     MS_VECTOR(struct ms_segment) list;
     uint64_t bytes; /* of the maps, as glibc counts them */
 };
@@ -423,40 +426,64 @@ struct stretch {
 };
 
 /*
- * memalign() takes a map and then moves the header to where the alignment wants
- * the block; the first header stays behind. Returns the header that counts.
+ * The header of an mmapped chunk at CHUNK, in the map at MAP? prev_size is the
+ * distance from the map's start. Up to 2.42 the size goes to the map's end; from
+ * 2.43 on (mmap_set_chunk()) it ends a header short of it, and bit 0 of prev_size
+ * says that the map has huge pages. Returns the end of the map or 0.
  */
-static uint64_t moved_header(const struct ms_image *image, uint64_t map, uint64_t size)
+static uint64_t mapped_end(const struct glibc *g, const struct stretch *stretch, uint64_t map, uint64_t chunk,
+                           const uint64_t header[2])
 {
-    uint64_t last = 0;
-    for (uint64_t alignment = 64; alignment < size; alignment *= 2) {
-        uint64_t user = (map + CHUNK_HEADER + alignment - 1) & ~(alignment - 1), header[2];
-        user += user - (map + CHUNK_HEADER) < MIN_CHUNK ? alignment : 0;
-        if (user == last || user >= map + size)
+    uint64_t lead = header[0] & ~(uint64_t)(g->mapped_tail ? 1 : 0);
+    uint64_t size = header[1] & ~(uint64_t)SIZE_BITS;
+    if (lead != chunk - map || (header[1] & SIZE_BITS) != IS_MMAPPED || size < MIN_CHUNK ||
+        size >= stretch->end - chunk + 1)
+        return 0;
+    uint64_t end = chunk + size + g->mapped_tail;
+    return end % MS_PAGE == 0 && end <= stretch->end ? end : 0;
+}
+
+/*
+ * memalign() takes a map and then moves the header to where the alignment wants
+ * the block; the first header stays behind, and mremap() does not mend it. Sets
+ * CHUNK and returns the end by the header that counts. (A lead below 32 bytes
+ * gets the next alignment's place up to 2.42.)
+ */
+static uint64_t moved_end(const struct ms_image *image, const struct glibc *g, const struct stretch *stretch,
+                          uint64_t map, uint64_t end, uint64_t *chunk)
+{
+    uint64_t last = 0, header[2];
+    *chunk = map;
+    for (uint64_t alignment = 32; alignment < end - map; alignment *= 2) {
+        uint64_t user = (map + CHUNK_HEADER + alignment - 1) & ~(alignment - 1), moved;
+        if (user == last || user >= end)
             continue;
         last = user;
         if (ms_image_read(image, user - CHUNK_HEADER, header, sizeof header) &&
-            header[0] == user - CHUNK_HEADER - map && header[1] == ((size - header[0]) | IS_MMAPPED))
-            return user - CHUNK_HEADER;
+            (moved = mapped_end(g, stretch, map, user - CHUNK_HEADER, header))) {
+            *chunk = user - CHUNK_HEADER;
+            return moved;
+        }
     }
-    return map;
+    return end;
 }
 
 /* Is there an mmapped chunk in a map that begins at MAP with HEADER? Returns the map's end or 0. */
 static uint64_t mapped_chunk(const struct ms_image *image, struct mapped *mapped,
                              const struct stretch *stretch, uint64_t map, const uint64_t header[2])
 {
-    uint64_t size = header[1] & ~(uint64_t)SIZE_BITS;
-    if (header[0] || (header[1] & SIZE_BITS) != IS_MMAPPED || size % MS_PAGE || !size ||
-        size > stretch->end - map)
+    uint64_t chunk, end = mapped_end(mapped->g, stretch, map, map, header);
+    if (!end)
         return 0;
+    end = moved_end(image, mapped->g, stretch, map, end, &chunk);
     struct ms_segment *s = ms_vector_add(&mapped->list);
     if (!s)
         return 0;
-    *s = (struct ms_segment){.start = moved_header(image, map, size), .end = map + size,
-                             .kind = MS_SEGMENT_MAPPED};
-    mapped->bytes += size;
-    return map + size;
+    /* From 2.43 on the last word is not the block's. */
+    *s = (struct ms_segment){.start = chunk, .end = end, .kind = MS_SEGMENT_MAPPED,
+                             .tail = mapped->g->mapped_tail / 2};
+    mapped->bytes += end - map;
+    return end;
 }
 
 /* Chunks one behind another from the start of the stretch: neighbours merge into one map. */
@@ -479,9 +506,10 @@ static void probe_pages(const struct ms_image *image, const struct stretch *stre
     for (size_t i = stretch->first; i <= stretch->last; i++)
         for (size_t j = 0; j < image->regions[i].run_count; j++) {
             const struct ms_run *run = &image->regions[i].runs[j];
-            for (uint64_t at = run->start > done ? run->start : done; at < run->end;) {
+            const uint64_t last = run->end < stretch->end ? run->end : stretch->end;
+            for (uint64_t at = run->start > done ? run->start : done; at < last;) {
                 size_t count = 0;
-                while (count < BATCH && at + count * MS_PAGE < run->end) {
+                while (count < BATCH && at + count * MS_PAGE < last) {
                     pages[count] = at + count * MS_PAGE;
                     count++;
                 }
@@ -496,41 +524,84 @@ static void probe_pages(const struct ms_image *image, const struct stretch *stre
         }
 }
 
-/* Can blocks be in here? A map that an arena has taken cannot hold mmapped ones, but for the main arena's. */
-static bool may_hold_mapped(const struct ms_heap *heap, const struct ms_region *r)
+static int holes_by_address(const void *a, const void *b)
 {
-    return r->kind == MS_REGION_ANON && !(r->prot & MS_SHARED) && !claimed(heap, r->start, r->end);
+    const struct ms_hole *h = a, *k = b;
+    return h->start < k->start ? -1 : h->start > k->start;
 }
 
-static void probe_all(const struct ms_heap *heap, const struct ms_image *image, struct mapped *mapped,
-                      void (*probe)(const struct ms_image *, const struct stretch *, struct mapped *))
+/* What arenas have: maps of mmapped blocks merge with theirs. */
+static struct ms_error *collect_taken(const struct ms_heap *heap, struct mapped *mapped)
+{
+    for (size_t i = 0; i < heap->segments.count + heap->holes.count; i++) {
+        struct ms_hole *taken = ms_vector_add(&mapped->taken);
+        if (!taken)
+            return ms_error_nomem("the arenas");
+        if (i < heap->segments.count)
+            *taken = (struct ms_hole){heap->segments.items[i].start, heap->segments.items[i].end};
+        else
+            *taken = heap->holes.items[i - heap->segments.count];
+    }
+    if (mapped->taken.count)
+        qsort(mapped->taken.items, mapped->taken.count, sizeof *mapped->taken.items, holes_by_address);
+    return NULL;
+}
+
+typedef void probe_function(const struct ms_image *, const struct stretch *, struct mapped *);
+
+/* Probes WHOLE less what arenas have. */
+static void probe_between(const struct ms_image *image, const struct stretch *whole, struct mapped *mapped,
+                          probe_function *probe)
+{
+    struct stretch piece = *whole;
+    for (size_t i = 0; i < mapped->taken.count && mapped->taken.items[i].start < whole->end; i++) {
+        const struct ms_hole *taken = &mapped->taken.items[i];
+        piece.end = taken->start & ~(uint64_t)(MS_PAGE - 1);
+        if (taken->end <= piece.start)
+            continue;
+        if (piece.start < piece.end)
+            probe(image, &piece, mapped);
+        piece.start = (taken->end + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1);
+    }
+    piece.end = whole->end;
+    if (piece.start < piece.end)
+        probe(image, &piece, mapped);
+}
+
+static bool may_hold_mapped(const struct ms_region *r)
+{
+    return r->kind == MS_REGION_ANON && !(r->prot & MS_SHARED);
+}
+
+static void probe_all(const struct ms_image *image, struct mapped *mapped, probe_function *probe)
 {
     mapped->list.count = 0;
     mapped->bytes = 0;
     for (size_t i = 0; i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
-        if (!may_hold_mapped(heap, r))
+        if (!may_hold_mapped(r))
             continue;
         struct stretch stretch = {r->start, r->end, i, i};
         while (i + 1 < image->region_count && image->regions[i + 1].start == stretch.end &&
-               may_hold_mapped(heap, &image->regions[i + 1])) {
+               may_hold_mapped(&image->regions[i + 1])) {
             stretch.last = ++i;
             stretch.end = image->regions[i].end;
         }
-        probe(image, &stretch, mapped);
+        probe_between(image, &stretch, mapped, probe);
     }
 }
 
 static struct ms_error *add_mapped(struct ms_heap *heap, struct ms_image *image)
 {
     const struct glibc *g = heap->state;
-    struct mapped mapped = {{0}, 0};
+    struct mapped mapped = {.g = g};
     if (g->par_known && g->mapped_count == 0)
         return NULL;
-    probe_all(heap, image, &mapped, probe_chain);
+    struct ms_error *error = collect_taken(heap, &mapped);
+    probe_all(image, &mapped, probe_chain);
     bool exact = g->par_known && mapped.list.count == g->mapped_count && mapped.bytes == g->mapped_bytes;
     if (!exact) {
-        probe_all(heap, image, &mapped, probe_pages);
+        probe_all(image, &mapped, probe_pages);
         exact = g->par_known && mapped.list.count == g->mapped_count && mapped.bytes == g->mapped_bytes;
     }
     if (!exact)
@@ -539,10 +610,9 @@ static struct ms_error *add_mapped(struct ms_heap *heap, struct ms_image *image)
         ms_image_warn(image, "glibc counts %lu mmapped blocks of %lu bytes; %zu of %lu bytes were found%s",
                       g->mapped_count, g->mapped_bytes, mapped.list.count, mapped.bytes,
                       mapped.list.count > g->mapped_count ? " and are taken as roots, not as blocks" : "");
-    struct ms_error *error = NULL;
     struct ms_arena *shown = NULL;
     /* More than there are: some only look like it. No false alarm: none is taken as a block. */
-    if (mapped.list.count && (!g->par_known || mapped.list.count <= g->mapped_count)) {
+    if (!error && mapped.list.count && (!g->par_known || mapped.list.count <= g->mapped_count)) {
         shown = ms_vector_add(&heap->arenas);
         error = shown ? NULL : ms_error_nomem("the mmapped blocks");
     }
@@ -556,6 +626,7 @@ static struct ms_error *add_mapped(struct ms_heap *heap, struct ms_image *image)
         shown->system = g->par_known ? g->mapped_bytes : mapped.bytes;
         add_lead(shown, mapped.bytes - shown->walked);
     }
+    ms_vector_free(&mapped.taken);
     ms_vector_free(&mapped.list);
     return error;
 }
@@ -582,6 +653,21 @@ static struct ms_error *add_thread_roots(struct ms_heap *heap, const struct ms_i
     return NULL;
 }
 
+/* The code that is in the same file as main_arena. */
+static void find_code(struct ms_heap *heap, const struct ms_image *image)
+{
+    const struct glibc *g = heap->state;
+    const struct ms_region *data = ms_image_region(image, g->library);
+    for (size_t i = 0; data && i < image->region_count; i++) {
+        const struct ms_region *r = &image->regions[i];
+        if (!(r->prot & MS_EXEC) || r->inode != data->inode || strcmp(r->path, data->path) != 0)
+            continue;
+        if (!heap->code_start)
+            heap->code_start = r->start;
+        heap->code_end = r->end;
+    }
+}
+
 struct ms_error *glibc_discover(struct ms_heap *heap, struct ms_image *image, bool *found)
 {
     heap->state = calloc(1, sizeof(struct glibc));
@@ -596,5 +682,6 @@ struct ms_error *glibc_discover(struct ms_heap *heap, struct ms_image *image, bo
     for (uint32_t i = 1; i < g->arenas.count; i++)
         MS_TRY(add_heaps(heap, image, i));
     MS_TRY(add_mapped(heap, image));
+    find_code(heap, image);
     return add_thread_roots(heap, image);
 }

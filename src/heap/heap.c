@@ -37,7 +37,7 @@ static void forget(struct ms_heap *heap)
     heap->allocator = NULL;
     heap->segments.count = heap->arenas.count = heap->holes.count = 0;
     heap->exact_roots.count = heap->gaps.count = heap->samples.count = 0;
-    heap->granules = heap->pointer_guard = 0;
+    heap->granules = heap->pointer_guard = heap->code_start = heap->code_end = 0;
     heap->busy = heap->inconsistent = false;
     heap->description[0] = '\0';
 }
@@ -287,7 +287,7 @@ uint64_t ms_block_size(const struct ms_heap *heap, uint64_t start)
     uint64_t from = s->base + (start - s->first) * MS_GRANULE;
     uint64_t to = s->base + (next - s->first) * MS_GRANULE;
     if (to >= s->end)
-        return s->end - from; /* a mapped block, or the last one of a segment without a fence */
+        return s->end - from - (s->kind == MS_SEGMENT_MAPPED ? s->tail : 0); /* or the last one without a fence */
     return to - from - s->tail;
 }
 
