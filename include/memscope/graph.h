@@ -28,6 +28,7 @@ struct ms_root_range {
     enum ms_root_kind kind;
     pid_t tid; /* whose stack, else 0 */
     bool keep; /* a lean image keeps its bytes too */
+    uint64_t chunks_before; /* words below this may point to blocks by their chunks, see ms_root.chunk */
 };
 
 /* A word that is a root and points into the heap. */
@@ -37,6 +38,7 @@ struct ms_root {
     pid_t tid;        /* for registers and stacks */
     uint8_t kind;     /* enum ms_root_kind */
     bool exact;       /* as good as a start pointer */
+    bool chunk;       /* of a thread inside the allocator, which knows blocks by their headers */
 };
 
 /* What a scan of an image gives: the heap's blocks, their edges, and the roots. */

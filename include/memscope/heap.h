@@ -154,6 +154,7 @@ struct ms_heap {
     uint64_t granules;   /* of all segments; edges below 2 * granules are blocks */
     unsigned edge_width; /* bytes an edge takes in targets: 4, or 5 beyond 32 GiB */
 
+    uint64_t code_start, code_end; /* of the module that the allocator is in */
     uint64_t pointer_guard; /* glibc's PTR_MANGLE key, 0 when it has none */
     bool busy;              /* an arena was locked in the stop */
     bool inconsistent;      /* something did not add up: another stop may do better */

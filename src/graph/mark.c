@@ -161,12 +161,8 @@ static struct ms_error *mark_roots(struct marker *m)
         } else {
             MS_TRY(follow(m, root->target));
         }
-        /*
-         * A thread stopped inside malloc or free holds a block by its chunk, 16 bytes
-         * before it; nothing else may point to the block yet.
-         */
-        if ((root->kind == MS_ROOT_REGISTER || root->kind == MS_ROOT_STACK) && !(root->target & 1) &&
-            root->target / 2 + 1 < m->heap->granules && mark(m, root->target / 2 + 1, true))
+        if (root->chunk && !(root->target & 1) && root->target / 2 + 1 < m->heap->granules &&
+            mark(m, root->target / 2 + 1, true))
             push(m, root->target / 2 + 1);
         MS_TRY(drain(m, true));
     }

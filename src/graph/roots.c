@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 const char *const ms_root_names[MS_ROOT_KINDS] = {
     [MS_ROOT_DATA] = "data",   [MS_ROOT_STACK] = "stack",   [MS_ROOT_REGISTER] = "register",
@@ -10,6 +11,7 @@ const char *const ms_root_names[MS_ROOT_KINDS] = {
     [MS_ROOT_DTV] = "thread-local storage",
 };
 
+#define ALLOCATOR_FRAMES 1024u /* the frames of malloc() and what it calls take less, measured on 2.36 */
 #define RED_ZONE 128u          /* System V ABI, x86-64: leaf functions may use it below rsp */
 #define PTHREAD_TID 720u       /* struct pthread.tid, glibc 2.5 to 2.42, x86-64 */
 #define KEEP_LIMIT (4u << 20)  /* module data of this size is kept in a lean image */
@@ -17,7 +19,7 @@ const char *const ms_root_names[MS_ROOT_KINDS] = {
 /* What threads have in a region. */
 struct tenant {
     uint64_t lowest_sp;
-    pid_t tid;      /* of the thread with the lowest stack pointer */
+    const struct ms_thread *thread; /* with the lowest stack pointer */
     bool has_sp, has_tcb;
     bool own_stack; /* a thread's thread pointer and stack pointer are both here: its pthread stack */
 };
@@ -43,12 +45,30 @@ static struct tenant *find_tenants(const struct ms_image *image)
         struct tenant *t = &tenants[sp_in];
         if (!t->has_sp || sp < t->lowest_sp) {
             t->lowest_sp = sp;
-            t->tid = thread->tid;
+            t->thread = thread;
         }
         t->has_sp = true;
         t->own_stack |= sp_in == tcb_in || image->regions[sp_in].kind == MS_REGION_STACK;
     }
     return tenants;
+}
+
+/*
+ * A thread that was stopped inside malloc or free may hold a block only by its
+ * header, 16 bytes before it, in registers and in the allocator's frames. One
+ * that waits in the kernel is not in there, but for the calls that malloc makes.
+ */
+static bool is_in_allocator(const struct ms_heap *heap, const struct ms_thread *thread)
+{
+    static const long calls[] = {-1, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise,
+                                 SYS_futex};
+    uint64_t pc = thread->registers[MS_REG_RIP];
+    if (!thread->registers_known || pc < heap->code_start || pc >= heap->code_end)
+        return false;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        if ((long)thread->registers[MS_REG_ORIG_RAX] == calls[i])
+            return true;
+    return false;
 }
 
 /*
@@ -181,17 +201,19 @@ static struct ms_error *plan_cached_stack(struct ms_scan *scan, const struct ms_
         MS_TRY(add_exact(&scan->heap, dtv, tcb + 8, "dtv"));
     if (ms_image_read(image, tcb + PTHREAD_TID, &tid, sizeof tid) && tid == -1)
         return NULL;
-    return add_range(scan, cuts, (struct ms_root_range){tcb, r->end, MS_ROOT_STACK, 0, false});
+    return add_range(scan, cuts, (struct ms_root_range){.start = tcb, .end = r->end, .kind = MS_ROOT_STACK});
 }
 
 static struct ms_error *plan_region(struct ms_scan *scan, const struct ms_image *image, size_t i,
                                     const struct tenant *t, const struct cuts *cuts)
 {
     const struct ms_region *r = &image->regions[i];
-    struct ms_root_range range = {r->start, r->end, kind_of(image, i), 0, false};
+    struct ms_root_range range = {.start = r->start, .end = r->end, .kind = kind_of(image, i)};
     if (t->has_sp) {
         range.kind = MS_ROOT_STACK;
-        range.tid = t->tid;
+        range.tid = t->thread->tid;
+        if (is_in_allocator(&scan->heap, t->thread))
+            range.chunks_before = t->lowest_sp + ALLOCATOR_FRAMES;
         /* On its own stack all below the red zone is stale; in a coroutine's map nobody knows the bounds. */
         if (t->own_stack && t->lowest_sp - RED_ZONE > r->start)
             range.start = (t->lowest_sp - RED_ZONE) & ~7ull;
@@ -251,7 +273,8 @@ static struct ms_error *add_word(const struct ms_scan *scan, struct root_list *r
 static struct ms_error *add_registers(const struct ms_scan *scan, const struct ms_thread *thread,
                                       struct root_list *roots)
 {
-    struct ms_root root = {.tid = thread->tid, .kind = MS_ROOT_REGISTER};
+    struct ms_root root = {.tid = thread->tid, .kind = MS_ROOT_REGISTER,
+                           .chunk = is_in_allocator(&scan->heap, thread)};
     for (unsigned i = 0; i < MS_REGISTERS; i++) {
         root.address = i;
         MS_TRY(add_word(scan, roots, thread->registers[i], root));

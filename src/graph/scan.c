@@ -227,7 +227,8 @@ static void add_root(const struct ms_scan *scan, struct worker *w, const struct 
         w->full = true;
         return;
     }
-    roots[w->root_count++] = (struct ms_root){address, target, range->tid, (uint8_t)range->kind, false};
+    roots[w->root_count++] = (struct ms_root){address, target, range->tid, (uint8_t)range->kind,
+                                               false, address < range->chunks_before};
 }
 
 /*
@@ -288,7 +289,6 @@ static void add_gap_roots(struct ms_scan *scan, const struct ms_gap *gap)
 {
     struct ms_heap *heap = &scan->heap;
     const struct ms_segment *s = ms_heap_segment(heap, gap->start);
-    const struct ms_root_range range = {gap->start, gap->end, MS_ROOT_ANON, 0, false};
     struct worker *w = &scan->workers->worker[0];
     for (uint64_t address = gap->start & ~511ull; s && address < gap->end; address += 512) {
         if (address < s->base)
@@ -304,7 +304,7 @@ static void add_gap_roots(struct ms_scan *scan, const struct ms_gap *gap)
                 (w->root_count + 1) * sizeof(struct ms_root) > w->roots.size)
                 continue;
             ((struct ms_root *)(void *)w->roots.base)[w->root_count++] =
-                (struct ms_root){address + bit * 8, target, 0, (uint8_t)range.kind, false};
+                (struct ms_root){address + bit * 8, target, 0, MS_ROOT_ANON, false, false};
         }
     }
 }
