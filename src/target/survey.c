@@ -32,9 +32,29 @@ struct pm_scan_arg {
 /* Without PAGEMAP_SCAN a hole of this size costs too long to read. */
 #define HOLE_LIMIT (1ull << 40)
 
+/* Pages of a guard, MADV_GUARD_INSTALL: no map of their own, as PROT_NONE ones have. */
+struct guard {
+    uint64_t start, end;
+};
+
 struct run_list {
     MS_VECTOR(struct ms_run) runs;
+    MS_VECTOR(struct guard) guards;
 };
+
+static struct ms_error *add_guard(struct run_list *list, uint64_t address)
+{
+    struct guard *last = list->guards.count ? &list->guards.items[list->guards.count - 1] : NULL;
+    if (last && last->end == address) {
+        last->end += MS_PAGE;
+        return NULL;
+    }
+    struct guard *guard = ms_vector_add(&list->guards);
+    if (!guard)
+        return ms_error_nomem("the list of guards");
+    *guard = (struct guard){address, address + MS_PAGE};
+    return NULL;
+}
 
 static struct ms_error *add_page(struct run_list *list, uint64_t address, uint64_t entry)
 {
@@ -67,7 +87,9 @@ static struct ms_error *read_entries(const struct ms_image *image, struct run_li
                                                  "cannot read pagemap of process %d", image->pid));
         pages = (size_t)got / 8;
         for (size_t i = 0; i < pages; i++)
-            if ((scratch[i] & (PM_PRESENT | PM_SWAP)) && !(scratch[i] & PM_GUARD))
+            if (scratch[i] & PM_GUARD)
+                MS_TRY(add_guard(list, start + i * MS_PAGE));
+            else if (scratch[i] & (PM_PRESENT | PM_SWAP))
                 MS_TRY(add_page(list, start + i * MS_PAGE, scratch[i]));
         start += pages * MS_PAGE;
     }
@@ -110,9 +132,10 @@ static bool worth_surveying(const struct ms_region *r)
     return !(r->prot & MS_SHARED) && !(r->prot & MS_EXEC && r->kind == MS_REGION_FILE);
 }
 
-static struct ms_error *survey_region(struct ms_image *image, struct ms_region *region, uint64_t *scratch)
+static struct ms_error *survey_region(struct ms_image *image, struct ms_region *region, uint64_t *scratch,
+                                      struct run_list *all)
 {
-    struct run_list list = {{0}};
+    struct run_list list = {.guards = all->guards};
     bool readable = region->prot & (MS_READ | MS_WRITE), done = false;
     uint64_t size = region->end - region->start;
     struct ms_error *error = NULL;
@@ -120,12 +143,14 @@ static struct ms_error *survey_region(struct ms_image *image, struct ms_region *
         error = read_sparse(image, &list, region, scratch, &done);
     if (!error && !done && (readable ? size < HOLE_LIMIT : size <= SPARSE_UNREADABLE_SIZE)) {
         list.runs.count = 0;
+        list.guards.count = all->guards.count;
         error = read_entries(image, &list, region->start, region->end, scratch);
         done = true;
     }
     if (!error && !done && readable)
         ms_image_warn(image, "%#lx-%#lx was not looked into: this kernel cannot list the pages of so big a"
                       " map in bearable time", region->start, region->end);
+    all->guards = list.guards;
     if (error) {
         ms_vector_free(&list.runs);
         return error;
@@ -136,14 +161,98 @@ static struct ms_error *survey_region(struct ms_image *image, struct ms_region *
     return NULL;
 }
 
+/* --- guards ------------------------------------------------------------------------------------ */
+
+static uint64_t resident(const struct ms_region *r)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < r->run_count; i++)
+        bytes += r->runs[i].swapped ? 0 : r->runs[i].end - r->runs[i].start;
+    return bytes;
+}
+
+/* Gives PIECE its share of the figures that smaps has for all of it, and takes it from there. */
+static void share_figures(struct ms_region *whole, struct ms_region *piece)
+{
+    const uint64_t of = whole->rss, rss = resident(piece);
+    piece->rss = rss < of ? rss : of;
+    piece->anonymous = piece->rss < whole->anonymous ? piece->rss : whole->anonymous;
+    piece->pss = of ? (uint64_t)((double)whole->pss * (double)piece->rss / (double)of) : 0;
+    piece->private_dirty = of ? (uint64_t)((double)whole->private_dirty * (double)piece->rss / (double)of) : 0;
+    piece->swap = 0;
+    whole->rss -= piece->rss;
+    whole->anonymous -= piece->anonymous;
+    whole->pss -= piece->pss;
+    whole->private_dirty -= piece->private_dirty;
+}
+
+/* Cuts what lies at and above ADDRESS off *REST; no run crosses it, a guard is there. */
+static struct ms_error *cut_off(struct ms_region *rest, uint64_t address, struct ms_region *piece)
+{
+    size_t below = 0;
+    while (below < rest->run_count && rest->runs[below].start < address)
+        below++;
+    *piece = *rest;
+    piece->start = rest->end = address;
+    piece->runs = calloc(rest->run_count - below + 1, sizeof *piece->runs);
+    piece->run_count = piece->runs ? rest->run_count - below : 0;
+    if (piece->run_count)
+        memcpy(piece->runs, rest->runs + below, piece->run_count * sizeof *piece->runs);
+    rest->run_count = below;
+    share_figures(rest, piece);
+    return piece->runs ? NULL : ms_error_nomem("the list of pages");
+}
+
+/*
+ * From glibc 2.42 on Linux 6.13 the stacks of threads have guards that are no
+ * maps of their own, and maps of stacks merge. Cut at guards, regions are what
+ * they are with PROT_NONE. Pieces are laid out from the back of the grown list.
+ */
+static struct ms_error *cut_at_guards(struct ms_image *image, const struct run_list *all)
+{
+    const size_t limit = image->region_count + 2 * all->guards.count;
+    size_t to = limit, guard = all->guards.count;
+    struct ms_region *regions = reallocarray(image->regions, limit, sizeof *regions);
+    struct ms_error *error = NULL;
+    if (!regions)
+        return ms_error_nomem("the memory map");
+    image->regions = regions;
+    for (size_t i = image->region_count; i-- > 0;) {
+        struct ms_region rest = regions[i];
+        for (; guard > 0 && all->guards.items[guard - 1].start >= rest.start; guard--) {
+            const struct guard *g = &all->guards.items[guard - 1];
+            if (rest.kind != MS_REGION_ANON || error)
+                continue;
+            uint64_t end = g->end < rest.end ? g->end : rest.end; /* it may go on in the next region */
+            if (end < rest.end)
+                error = cut_off(&rest, end, &regions[--to]);
+            regions[--to] = (struct ms_region){.start = g->start, .end = end, .kind = MS_REGION_ANON,
+                                               .path = rest.path, .surveyed = true};
+            rest.end = g->start;
+        }
+        if (rest.start < rest.end)
+            regions[--to] = rest;
+        else
+            free(rest.runs);
+    }
+    image->region_count = limit - to;
+    memmove(regions, regions + to, image->region_count * sizeof *regions);
+    return error;
+}
+
 ms_result ms_survey(struct ms_image *image, void *scratch)
 {
-    for (size_t i = 0; i < image->region_count; i++) {
+    struct run_list all = {{0}, {0}}; /* guards, of all regions */
+    struct ms_error *error = NULL;
+    for (size_t i = 0; !error && i < image->region_count; i++) {
         struct ms_region *region = &image->regions[i];
         if (worth_surveying(region))
-            MS_TRY(survey_region(image, region, scratch));
+            error = survey_region(image, region, scratch, &all);
     }
-    return NULL;
+    if (!error && all.guards.count)
+        error = cut_at_guards(image, &all);
+    ms_vector_free(&all.guards);
+    return error;
 }
 
 uint64_t ms_survey_bytes(const struct ms_image *image)

@@ -8,6 +8,7 @@
  * Fills the runs of every region that may hold something of the process's own:
  * all but code, devices and read-only shared maps. SCRATCH is a buffer of
  * MS_SURVEY_SCRATCH bytes, populated before the stop. Never touches a page.
+ * Anonymous regions are cut at guard pages that have no map of their own.
  */
 #define MS_SURVEY_SCRATCH (1u << 19)
 ms_result ms_survey(struct ms_image *image, void *scratch);
