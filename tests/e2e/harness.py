@@ -68,7 +68,7 @@ def cases(*arguments):
 def _brief(argument):
     if isinstance(argument, (tuple, list)):
         return " ".join(_brief(item) for item in argument if not isinstance(item, dict))
-    return str(argument)
+    return getattr(argument, "__name__", str(argument))
 
 
 def main():
@@ -94,7 +94,7 @@ def main():
         print("%s %d - %s # %.1f s" % (verdict, number, function.__name__.replace("_", " "),
                                        time.monotonic() - started))
         if message is not None:
-            for line in message.rstrip().split("\n")[:60]:
+            for line in message.rstrip().split("\n")[-60:]:
                 print("#   " + line)
         sys.stdout.flush()
     return 1 if failed else 0
@@ -118,6 +118,15 @@ def tool(name):
     if path is None:
         raise Failure("this test needs %s, which is not installed" % name)
     return path
+
+
+def tool_in(directories, name):
+    """As tool(), for programs that are not in PATH."""
+    for directory in directories:
+        path = os.path.join(directory, name)
+        if os.path.exists(path):
+            return path
+    return tool(name)
 
 
 def catalogue():

@@ -31,21 +31,17 @@ def pages_present(pagemap, begin, end):
     return [begin + 4096 * i for i, e in enumerate(entries) if e >> 62]
 
 
-def main():
-    prefix, name, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
-    target = harness.start(name, *arguments)
-    blocks = sorted((a, a + b[3], b[0]) for a, b in target.truth.blocks.items())
-    starts = [b[0] for b in blocks]
-    low, high = blocks[0][0], max(b[1] for b in blocks)
-
-    def block_at(address):
-        i = bisect.bisect_right(starts, address) - 1
-        return blocks[i] if i >= 0 and address < blocks[i][1] else None
-
-    found = {}
-    memory = open("/proc/%d/mem" % target.pid, "rb", 0)
-    with open("/proc/%d/pagemap" % target.pid, "rb") as pagemap:
-        for begin, end, rights, what in readable_maps(target.pid):
+def pointers(pid, sizes):
+    """
+    Each aligned word of a process's memory that points into a block of {address: size}, or right
+    behind it: (block, offset, address of the word, map it lies in).
+    """
+    starts = sorted(sizes)
+    low, high = starts[0], max(a + s for a, s in sizes.items())
+    found = []
+    with open("/proc/%d/mem" % pid, "rb", 0) as memory, \
+            open("/proc/%d/pagemap" % pid, "rb") as pagemap:
+        for begin, end, rights, what in readable_maps(pid):
             for page in pages_present(pagemap, begin, end):
                 try:
                     memory.seek(page)
@@ -53,17 +49,28 @@ def main():
                 except (OSError, struct.error):
                     continue
                 for i, word in enumerate(words):
-                    if low <= word < high and block_at(word) is not None:
-                        holder = block_at(page + 8 * i)
-                        place = holder[2] if holder else "%s %s+%#x" % (what, rights,
-                                                                       page + 8 * i - begin)
-                        found.setdefault(block_at(word)[0], []).append(
-                            (word, page + 8 * i, place))
-    for begin, end, block_name in blocks:
-        if block_name.startswith(prefix):
-            print("%s %#x %s" % (block_name, begin, "|".join(target.truth.blocks[begin][2])))
-            for word, place, what in found.get(begin, []):
-                print("    +%d at %#x in %s" % (word - begin, place, what))
+                    if low <= word <= high:
+                        start = starts[max(bisect.bisect_right(starts, word) - 1, 0)]
+                        if start <= word <= start + sizes[start]:
+                            place = page + 8 * i
+                            found.append((start, word - start, place,
+                                          "%s %s+%#x" % (what, rights, place - begin)))
+    return found
+
+
+def main():
+    prefix, name, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
+    target = harness.start(name, *arguments)
+    blocks = target.truth.blocks
+    found = {}
+    for block, offset, place, what in pointers(target.pid, {a: b[3] for a, b in blocks.items()}):
+        inside = [b[0] for a, b in blocks.items() if a <= place < a + b[3]]
+        found.setdefault(block, []).append((offset, place, inside[0] if inside else what))
+    for address in sorted(blocks):
+        if blocks[address][0].startswith(prefix):
+            print("%s %#x %s" % (blocks[address][0], address, "|".join(blocks[address][2])))
+            for offset, place, what in found.get(address, []):
+                print("    +%d at %#x in %s" % (offset, place, what))
 
 
 if __name__ == "__main__":
