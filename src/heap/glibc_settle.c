@@ -285,39 +285,50 @@ static void tally_segment(struct ms_heap *heap, const struct ms_segment *s)
     }
 }
 
-static void check_sums(struct ms_heap *heap, struct ms_image *image)
+static void check_gaps(struct ms_heap *heap, struct ms_image *image)
 {
     uint64_t damaged = 0, first = 0;
     unsigned pieces = 0;
     for (size_t i = 0; i < heap->gaps.count; i++) {
         const struct ms_gap *gap = &heap->gaps.items[i];
         const struct ms_segment *s = ms_heap_segment(heap, gap->start);
+        uint64_t size = gap->end - gap->start;
         if (!gap->foreign) {
             first = pieces++ ? first : gap->start;
-            damaged += gap->end - gap->start;
+            damaged += size;
         } else if (s && gap->end == s->end) {
             /* system_mem counts what others took by sbrk (sysmalloc()), but not what lies behind it all. */
-            heap->arenas.items[0].walked -= gap->end - gap->start;
-            heap->arenas.items[0].classes[MS_CLASS_OVERHEAD].bytes -= gap->end - gap->start;
+            heap->arenas.items[0].walked -= size;
+            heap->arenas.items[0].classes[MS_CLASS_OVERHEAD].bytes -= size;
         }
     }
-    if (damaged) {
+    if (!damaged)
+        return;
+    image->incomplete = true;
+    ms_image_warn(image, "%lu bytes of the heap in %u pieces were skipped: the chunks there make no sense"
+                  " (first at %#lx); the heap is corrupt, or was stopped in the middle of a change",
+                  damaged, pieces, first);
+}
+
+/* While a thread cuts it, top has no size for a moment; it ends where the segment does anyway. */
+static void check_tops(const struct ms_heap *heap, struct ms_image *image)
+{
+    for (size_t i = 0; i < heap->segments.count; i++) {
+        const struct ms_segment *segment = &heap->segments.items[i];
+        if (!segment->bad_top || heap->arenas.items[segment->arena].locked)
+            continue;
         image->incomplete = true;
-        ms_image_warn(image, "%lu bytes of the heap in %u pieces were skipped: the chunks there make no sense"
-                      " (first at %#lx); the heap is corrupt, or was stopped in the middle of a change",
-                      damaged, pieces, first);
+        ms_image_warn(image, "the size of the top chunk at %#lx makes no sense: the heap is corrupt, or was"
+                      " stopped in the middle of a change", segment->top);
     }
-    for (size_t i = 0; i < heap->segments.count; i++)
-        if (heap->segments.items[i].bad_top) {
-            image->incomplete = true;
-            ms_image_warn(image, "the size of the top chunk at %#lx makes no sense: the heap is corrupt",
-                          heap->segments.items[i].top);
-        }
+}
+
+static void check_sums(struct ms_heap *heap, struct ms_image *image)
+{
+    unsigned locked = 0;
     for (size_t i = 0; i < heap->arenas.count; i++) {
-        struct ms_arena *arena = &heap->arenas.items[i];
-        if (arena->locked)
-            ms_image_warn(image, "arena %#lx was locked in %u stops: a thread may have been changing it",
-                          arena->address, image->attempts);
+        const struct ms_arena *arena = &heap->arenas.items[i];
+        locked += arena->locked;
         if (arena->walked == arena->system || arena->mapped)
             continue;
         heap->inconsistent = true;
@@ -325,6 +336,9 @@ static void check_sums(struct ms_heap *heap, struct ms_image *image)
         ms_image_warn(image, "arena %#lx says it has %lu bytes from the system, %lu were found",
                       arena->address, arena->system, arena->walked);
     }
+    if (locked)
+        ms_image_warn(image, "%u of %zu arenas were locked in %u stop%s: threads may have been changing them",
+                      locked, heap->arenas.count, image->attempts, image->attempts > 1 ? "s" : "");
 }
 
 /* "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36." in libc's constants. */
@@ -364,6 +378,8 @@ struct ms_error *glibc_settle(struct ms_heap *heap, struct ms_image *image)
         qsort(g->cached.items, g->cached.count, sizeof *g->cached.items, cached_by_granule);
     for (size_t i = 0; i < heap->segments.count; i++)
         tally_segment(heap, &heap->segments.items[i]);
+    check_gaps(heap, image);
+    check_tops(heap, image);
     check_sums(heap, image);
     find_version(heap, image);
     return NULL;

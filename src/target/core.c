@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "target/target.h"
+#include "target.h"
 
 /* The kernel places brk at most this far above the program: arch/x86/kernel/process.c,
  * arch_randomize_brk(), 1 GiB since Linux 6.9 (32 MiB before). */

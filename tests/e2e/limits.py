@@ -1,0 +1,80 @@
+# limits.py - when memory is short memscope says so before it takes any: cgroups v1 and v2, address space.
+import os
+import resource
+import subprocess
+import sys
+
+import harness
+from harness import cases, check, test
+
+TARGET_BLOCKS = 2000000  # some 200 MB of heap
+
+
+def in_cgroup(version, limit, pid, *options):
+    """Runs `memscope leaks` where the cgroup file system says that LIMIT bytes are allowed."""
+    if version == 2:
+        files = {"memory.max": limit, "memory.current": 4096}
+        base, own = "/sys/fs/cgroup", "0::/\n"
+    else:
+        files = {"memory.limit_in_bytes": limit, "memory.usage_in_bytes": 4096}
+        base, own = "/sys/fs/cgroup/memory", "4:memory:/\n"
+    script = ["set -e", "mount -t tmpfs none /sys/fs/cgroup", "mkdir -p %s" % base]
+    script += ["echo %s > %s/%s" % (value, base, name) for name, value in files.items()]
+    # Bound over /proc/self/cgroup of the shell, which memscope then is by exec.
+    path = os.path.join(harness.scratch(), "cgroup")
+    with open(path, "w") as file:
+        file.write(own)
+    script += ["mount --bind %s /proc/$$/cgroup" % path, 'exec "$@"']
+    command = [harness.tool("unshare"), "--mount"]
+    if os.geteuid() != 0:
+        command.append("--map-root-user")
+    return subprocess.run(command + ["sh", "-c", "\n".join(script), "sh", os.environ["MEMSCOPE"],
+                                     "leaks", *options, str(pid)],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=harness.TIMEOUT)
+
+
+@cases(1, 2)
+def refused(version):
+    """A cgroup that has no room for even a lean image: one clear line, exit 3, nothing harmed."""
+    target = harness.start("bigheap", TARGET_BLOCKS)
+    run = in_cgroup(version, 64 << 20, target.pid)
+    check(run.returncode == 3, "exit status %d: %s" % (run.returncode, run.stderr))
+    check(run.stderr.count("\n") == 1 and "memory" in run.stderr and "MiB" in run.stderr,
+          "not one clear line: %r" % run.stderr)
+    target.check_unharmed()
+
+
+@cases(1, 2)
+def lean_instead_of_full(version):
+    """Room for a lean image only: --full is given up, and that is said."""
+    target = harness.start("bigheap", TARGET_BLOCKS)
+    heap = harness.kib(target.pid, "Rss")
+    run = in_cgroup(version, heap, target.pid, "--full")
+    check(run.returncode == 1, "exit status %d: %s" % (run.returncode, run.stderr))
+    check("contents were not kept" in run.stdout, "does not say what it gave up:\n" + run.stdout[-800:])
+
+
+@cases(1, 2)
+def unlimited(version):
+    """What the kernel writes for 'no limit' is no limit."""
+    target = harness.start("direct")
+    run = in_cgroup(version, "max" if version == 2 else 0x7ffffffffffff000, target.pid)
+    check(run.returncode == 1, "exit status %d: %s" % (run.returncode, run.stderr))
+
+
+@test
+def small_address_space():
+    """Under a limit on address space memscope reserves no more than it needs."""
+    target = harness.start("bigheap", TARGET_BLOCKS)
+    limit = 2 << 30
+    done = subprocess.run([os.environ["MEMSCOPE"], "leaks", str(target.pid)],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=harness.TIMEOUT,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    if os.environ.get("SANITIZERS") == "yes":
+        return  # the sanitizers' own shadow does not fit into any limit
+    check(done.returncode == 1, "exit status %d: %s" % (done.returncode, done.stderr))
+
+
+sys.exit(harness.main())
