@@ -1,4 +1,4 @@
-# arenas.py - figures of each arena against what the allocator says of itself, and gdb of the tcache.
+# arenas.py - each arena's figures against what the allocator, or gdb for the tcache, says of it.
 import os
 import re
 import subprocess
@@ -12,13 +12,23 @@ BYTES = ("live_bytes", "free_bytes", "tcache_bytes", "fastbin_bytes", "top_bytes
          "overhead_bytes")
 CASES = [("direct",), ("freed",), ("arenas",), ("arenas", 100, 3), ("memalign",), ("mmapped",),
          ("brkforeign",), ("brkblocked",), ("huge",), ("cxx", "clean"), ("manythreads", 300),
-         ("roots_dtls",), ("arenas_static",)]
+         ("roots_dtls",), ("arenas_static",), ("freed", "glibc.malloc.tcache_count=0"),
+         ("arenas", "glibc.malloc.hugetlb=1"), ("arenas", "glibc.malloc.arena_max=2"),
+         ("freed", "glibc.malloc.mxfast=0"), ("mmapped", "glibc.malloc.mmap_max=3"),
+         ("arenas", "glibc.malloc.top_pad=1000000")]
 
 
 def start(case):
-    """A fixture that wrote malloc_info and mallinfo2 after its last change of the heap."""
+    """
+    A fixture that wrote malloc_info and mallinfo2 after its last change of the heap. The last word
+    of a case may tune its allocator.
+    """
     path = os.path.join(harness.scratch(), "info.xml")
-    target = harness.start(*case, environment={"TRUTH_INFO": path})
+    environment = {"TRUTH_INFO": path}
+    if str(case[-1]).startswith("glibc.malloc."):
+        environment["GLIBC_TUNABLES"] = case[-1]
+        case = case[:-1]
+    target = harness.start(*case, environment=environment)
     with open(path) as file:
         return target, file.read()
 

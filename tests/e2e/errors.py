@@ -1,4 +1,4 @@
-# errors.py - targets that cannot be inspected and wrong command lines: one clear line, right status.
+# errors.py - targets that cannot be inspected, wrong command lines: a clear line, the right status.
 import os
 import shutil
 import signal
@@ -151,7 +151,8 @@ def itself():
     done = subprocess.run(["sh", "-c", 'exec "$0" leaks $$', harness.MEMSCOPE],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           timeout=harness.TIMEOUT)
-    refused(harness.Run(["leaks", "$$"], done.returncode, done.stdout, done.stderr, 0), "itself|own")
+    run = harness.Run(["leaks", "$$"], done.returncode, done.stdout, done.stderr, 0)
+    refused(run, "itself|own")
 
 
 THIRTY_TWO_BITS = """

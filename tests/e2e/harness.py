@@ -1,10 +1,11 @@
 # harness.py - shared by the end-to-end tests: TAP output, fixtures and their truth, memscope runs.
 """
-Environment: MEMSCOPE is the program under test, FIXTURES the directory of built fixtures (built into
-a temporary directory when unset), SRCDIR the root of the sources (found from this file when unset).
+Environment: MEMSCOPE is the program under test, FIXTURES the directory of built fixtures (what is
+not there is built into a temporary directory), SRCDIR the root of the sources (found from this file
+when unset).
 
-A test file is a list of functions decorated with @test, and ends in `sys.exit(harness.main())`. What
-a test cannot find on this machine is a failure: a skipped proof proves nothing.
+A test file is a list of functions decorated with @test, and ends in `sys.exit(harness.main())`.
+What a test cannot find on this machine is a failure: a skipped proof proves nothing.
 """
 
 import atexit
@@ -344,7 +345,7 @@ atexit.register(stop_targets)
 # memscope
 
 class Run:
-    """One finished run of memscope: status, the text of both streams, and JSON where there is any."""
+    """One finished run of memscope: status, both streams, and JSON where there is any."""
 
     def __init__(self, arguments, status, out, err, seconds):
         self.arguments = arguments

@@ -3,8 +3,9 @@
 memcheck is asked by vgdb once the fixture is ready, so it judges the same moment as memscope, in
 another process: blocks are compared by their names. Its own losses that no fixture knows are the
 thread library's (thread vectors and thread-local data, "possibly lost"); memscope must not have
-them, which truth.py checks. Under Valgrind the heap has low addresses, so plain numbers look like pointers
-into large blocks: fixtures with very large ones are left out. What it sees differently is in the table, with the reason.
+them, which truth.py checks. Under Valgrind the heap has low addresses, so plain numbers look like
+pointers into large blocks: fixtures with very large ones are left out. What it sees differently is
+in the table, with the reason.
 """
 
 import os

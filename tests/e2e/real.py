@@ -424,7 +424,13 @@ def look(program, pid, directory=None, idle=False):
           % (name, len(lost), listing[:8]))
     if idle and lost:
         prove(pid, lost)
-    harness.compare(planted, {a: b for a, b in found.items() if a in planted.blocks})
+    try:
+        harness.compare(planted, {a: b for a, b in found.items() if a in planted.blocks})
+    except harness.Failure as failure:
+        wrong = {a: b[3] for a, b in planted.blocks.items()
+                 if found.get(a, ("reachable",))[0] not in b[2]}
+        places = ["%#x+%d at %#x in %s" % place for place in where.pointers(pid, wrong)][:20]
+        raise harness.Failure("%s: %s\npointers to these now: %s" % (name, failure, places))
 
 
 def with_load(program, seconds, work):

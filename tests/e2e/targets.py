@@ -94,7 +94,8 @@ def dropped_rights():
     target.check_unharmed()
 
 
-@cases(("direct", "deleted"), ("cxx", "deleted"), ("roots_data", "replaced"), ("direct", "replaced"))
+@cases(("direct", "deleted"), ("cxx", "deleted"), ("roots_data", "replaced"),
+       ("direct", "replaced"))
 def executable_gone(case):
     name, how = case
     path = os.path.join(harness.scratch(), "gone-%s-%s" % (name, how))

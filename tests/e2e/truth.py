@@ -45,6 +45,18 @@ def full(case):
     harness.compare(target.truth, harness.listed(harness.leaks(target, "--full")))
 
 
+@cases(*[(name, tunables)
+         for tunables in ("tcache_count=0", "hugetlb=1", "arena_max=2", "mxfast=0",
+                          "tcache_max=256:glibc.malloc.tcache_count=3", "top_pad=1000000",
+                          "mmap_threshold=4000", "perturb=170")
+         for name in ("freed", "arenas", "memalign")])
+def tunables(case):
+    """The allocator tuned by its user: other chunks are cached, others are mapped."""
+    name, tuned = case
+    target = harness.start(name, environment={"GLIBC_TUNABLES": "glibc.malloc." + tuned})
+    harness.compare(target.truth, harness.listed(harness.leaks(target)))
+
+
 @cases(100000, 2000000)
 def bigheap(blocks):
     """Very many blocks: counts, bytes and a checksum over the addresses of each kind."""
