@@ -54,6 +54,8 @@ struct glibc {
     bool par_known;
     uint64_t sbrk_base, mapped_count, mapped_bytes;
     MS_VECTOR(struct glibc_link) links;
+    size_t link_votes[2]; /* hops along lists that plain and safe links allow */
+    bool plain_links;     /* up to 2.31 */
     MS_VECTOR(struct glibc_cached) cached; /* sorted when settled */
     unsigned sample_shift; /* one text block of 2^shift is sampled */
     uint64_t library; /* an address in the module that holds main_arena */

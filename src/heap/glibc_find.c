@@ -188,50 +188,68 @@ static struct ms_error *read_ring(struct ms_heap *heap, const struct ms_image *i
  * chunks and sbrk_base. Its ints moved: byte offsets from sbrk_base.
  */
 struct par_layout {
-    int n_mmaps, n_mmaps_max, max_n_mmaps, mmapped_mem, max_mmapped_mem;
+    int trim_threshold, mmap_threshold, arena_test, n_mmaps, n_mmaps_max, max_n_mmaps, mmapped_mem,
+        max_mmapped_mem;
 };
 static const struct par_layout par_layouts[] = {
-    {-36, -32, -28, -16, -8}, /* 2.35: hp_flags before them */
-    {-32, -28, -24, -16, -8}, /* 2.24 */
-    {-40, -36, -32, -24, -16}, /* up to 2.23: max_total_mem */
+    {-104, -88, -80, -36, -32, -28, -16, -8},  /* 2.35: hp_flags before the counts */
+    {-72, -56, -48, -32, -28, -24, -16, -8},   /* 2.24 */
+    {-80, -64, -56, -40, -36, -32, -24, -16},  /* up to 2.23: max_total_mem */
 };
-#define DEFAULT_MMAP_MAX 65536u
+#define PAR_BEFORE 104        /* bytes of the longest before sbrk_base */
+#define DEFAULT_MMAP_MAX 65536
+#define DEFAULT_ARENA_TEST 8u /* NARENAS_FROM_NCORES(1) */
 
-static bool par_fits(const uint8_t *base, const struct par_layout *l)
+/*
+ * How sure it is that BASE is sbrk_base: 0 for no. Programs may tune all of these
+ * fields, by mallopt() or GLIBC_TUNABLES, so the defaults only add to it.
+ */
+static unsigned par_fits(const uint8_t *base, const struct par_layout *l)
 {
     int32_t n, limit, most;
-    uint64_t bytes, most_bytes;
+    uint64_t bytes, most_bytes, trim, mmap_threshold, arena_test;
     memcpy(&n, base + l->n_mmaps, 4);
     memcpy(&limit, base + l->n_mmaps_max, 4);
     memcpy(&most, base + l->max_n_mmaps, 4);
     memcpy(&bytes, base + l->mmapped_mem, 8);
     memcpy(&most_bytes, base + l->max_mmapped_mem, 8);
-    return limit == (int32_t)DEFAULT_MMAP_MAX && n >= 0 && n <= most && most <= limit &&
-           bytes % MS_PAGE == 0 && most_bytes % MS_PAGE == 0 && bytes <= most_bytes &&
-           (n == 0) == (bytes == 0) && (most == 0) == (most_bytes == 0);
+    memcpy(&trim, base + l->trim_threshold, 8);
+    memcpy(&mmap_threshold, base + l->mmap_threshold, 8);
+    memcpy(&arena_test, base + l->arena_test, 8);
+    if (n < 0 || n > most || limit < 0 || bytes % MS_PAGE || most_bytes % MS_PAGE || bytes > most_bytes ||
+        (n == 0) != (bytes == 0) || (most == 0) != (most_bytes == 0) || bytes / MS_PAGE < (uint64_t)n)
+        return 0;
+    return (limit == DEFAULT_MMAP_MAX ? 4 : 0) + (arena_test == DEFAULT_ARENA_TEST ? 2 : 0) +
+           (trim != 0) + (mmap_threshold != 0 && mmap_threshold < 1ull << 40);
+}
+
+static void take_par(struct glibc *g, const uint8_t *base, const struct par_layout *l)
+{
+    int32_t n;
+    memcpy(&n, base + l->n_mmaps, 4);
+    memcpy(&g->mapped_bytes, base + l->mmapped_mem, 8);
+    memcpy(&g->sbrk_base, base, 8);
+    g->mapped_count = (uint64_t)n;
+    g->par_known = true;
 }
 
 static void find_par(struct glibc *g, const struct ms_image *image, const struct view *v)
 {
     bool main_empty = g->arenas.items[0].system_mem == 0;
-    for (size_t i = 6; i < v->count; i++) {
+    unsigned best = main_empty ? 4 : 2; /* zeros fit nearly anywhere */
+    for (size_t i = PAR_BEFORE / 8; i < v->count; i++) {
         uint64_t sbrk_base = v->words[i];
         /* An anonymous map stands in for [heap] when brk never worked. */
         const struct ms_region *r = sbrk_base ? ms_image_region(image, sbrk_base) : NULL;
         if (main_empty ? sbrk_base != 0 : !r || (r->kind != MS_REGION_BRK && r->kind != MS_REGION_ANON))
             continue;
         for (size_t j = 0; j < sizeof par_layouts / sizeof *par_layouts; j++) {
-            const struct par_layout *l = &par_layouts[j];
             const uint8_t *base = (const uint8_t *)&v->words[i];
-            if (!par_fits(base, l))
-                continue;
-            int32_t n;
-            memcpy(&n, base + l->n_mmaps, 4);
-            memcpy(&g->mapped_bytes, base + l->mmapped_mem, 8);
-            g->mapped_count = (uint64_t)n;
-            g->sbrk_base = sbrk_base;
-            g->par_known = true;
-            return;
+            unsigned sure = par_fits(base, &par_layouts[j]);
+            if (sure > best) {
+                best = sure;
+                take_par(g, base, &par_layouts[j]);
+            }
         }
     }
 }
@@ -635,7 +653,7 @@ static struct ms_error *add_mapped(struct ms_heap *heap, struct ms_image *image)
 
 /*
  * struct pthread at the thread pointer (sysdeps/x86_64/nptl/tls.h, tcbhead_t):
- * dtv at +8 points 16 bytes into its block, pointer_guard is at +48.
+ * dtv at +8 points 16 bytes into its block, pointer_guard is at +48 up to 2.43 (0 later: in ld.so).
  */
 static struct ms_error *add_thread_roots(struct ms_heap *heap, const struct ms_image *image)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define LIST_LIMIT 65536u /* counts are uint16_t: no list is longer */
+#define VOTES_A_LIST 8u
 #define TLS_REACH 65536u  /* the static TLS of libc lies within this below the thread pointer */
 #define TCACHE_SHAPES 3u
 
@@ -79,23 +80,60 @@ static struct ms_error *take_out(struct ms_heap *heap, uint64_t granule, enum ms
     return NULL;
 }
 
+/* The address in a list after the block at GRANULE; SAFE: lists are safe-linked (2.32). */
+static uint64_t next_in_list(const struct ms_heap *heap, uint64_t granule, bool safe)
+{
+    if (!safe)
+        return pointer_in(heap, granule, 0);
+    const struct glibc_link *link = link_of(heap->state, granule);
+    return link ? link->next : 0;
+}
+
 /*
- * Follows a list of cached chunks from the block at ADDRESS; all have chunk size
- * SIZE (0: any). HEADER is what the list's pointers lack to be block addresses:
- * fastbins link chunks, tcache links blocks. Counts are not trusted: what is no
- * live chunk of that size ends the list.
+ * A list of cached chunks from the block at ADDRESS on; all have chunk size SIZE
+ * (0: any). HEADER is what the list's pointers lack to be block addresses:
+ * fastbins link chunks, tcache links blocks.
  */
-static struct ms_error *follow(struct ms_heap *heap, uint64_t address, uint64_t size, unsigned header,
-                               enum ms_class class)
+typedef struct ms_error *list_function(struct ms_heap *heap, uint64_t address, uint64_t size,
+                                       unsigned header, enum ms_class class);
+
+static uint64_t member_at(const struct ms_heap *heap, uint64_t address, uint64_t size)
+{
+    uint64_t granule = address ? live_at(heap, address) : MS_NOTHING;
+    return granule == MS_NOTHING || (size && chunk_size(heap, granule) != size) ? MS_NOTHING : granule;
+}
+
+/* Counts not trusted: what is no live chunk of that size ends the list. */
+static struct ms_error *empty_list(struct ms_heap *heap, uint64_t address, uint64_t size, unsigned header,
+                                   enum ms_class class)
 {
     const struct glibc *g = heap->state;
     for (unsigned i = 0; address && i < LIST_LIMIT; i++) {
-        uint64_t granule = live_at(heap, address + header);
-        if (granule == MS_NOTHING || (size && chunk_size(heap, granule) != size))
+        uint64_t granule = member_at(heap, address + header, size);
+        if (granule == MS_NOTHING)
             break;
         MS_TRY(take_out(heap, granule, class));
-        const struct glibc_link *link = link_of(g, granule);
-        address = link ? link->next : pointer_in(heap, granule, 0); /* plain up to 2.31 */
+        address = next_in_list(heap, granule, !g->plain_links);
+    }
+    return NULL;
+}
+
+/*
+ * Are links plain or safe? At low addresses (programs without PIE) each may look
+ * like the other once in a while, so lists vote with the links that lead on.
+ */
+static struct ms_error *vote_on_links(struct ms_heap *heap, uint64_t address, uint64_t size, unsigned header,
+                                      enum ms_class class)
+{
+    struct glibc *g = heap->state;
+    (void)class;
+    for (int safe = 0; safe < 2; safe++) {
+        uint64_t granule = address ? member_at(heap, address + header, size) : MS_NOTHING;
+        for (unsigned hops = 0; granule != MS_NOTHING && hops < VOTES_A_LIST; hops++) {
+            uint64_t next = next_in_list(heap, granule, safe);
+            granule = next ? member_at(heap, next + header, size) : MS_NOTHING;
+            g->link_votes[safe] += granule != MS_NOTHING;
+        }
     }
     return NULL;
 }
@@ -171,12 +209,13 @@ static uint64_t find_distance(const struct ms_heap *heap, const struct ms_image 
     return best;
 }
 
-static struct ms_error *empty_tcache(struct ms_heap *heap, uint64_t granule)
+/* All lists of a tcache. */
+static struct ms_error *each_list(struct ms_heap *heap, uint64_t granule, list_function *function)
 {
     const struct tcache_shape *shape = shape_of(heap, granule);
     for (unsigned bin = 0; bin < shape->bins; bin++)
-        MS_TRY(follow(heap, pointer_in(heap, granule, shape->entries / 8 + bin),
-                      bin < shape->exact_bins ? MIN_CHUNK + 16 * bin : 0, 0, MS_CLASS_TCACHE));
+        MS_TRY(function(heap, pointer_in(heap, granule, shape->entries / 8 + bin),
+                        bin < shape->exact_bins ? MIN_CHUNK + 16 * bin : 0, 0, MS_CLASS_TCACHE));
     return NULL;
 }
 
@@ -200,6 +239,8 @@ static struct ms_error *sweep_by_key(struct ms_heap *heap)
     struct glibc *g = heap->state;
     uint64_t key = 0;
     size_t votes = 0;
+    if (g->plain_links)
+        return NULL;
     for (size_t i = 0; i < g->cached.count; i++) {
         const struct glibc_link *link = link_of(g, g->cached.items[i].granule);
         if (link && g->cached.items[i].class == MS_CLASS_TCACHE)
@@ -217,25 +258,37 @@ static struct ms_error *sweep_by_key(struct ms_heap *heap)
     return NULL;
 }
 
-static struct ms_error *empty_tcaches(struct ms_heap *heap, const struct ms_image *image)
+static struct ms_error *each_tcache_list(struct ms_heap *heap, const struct ms_image *image,
+                                         uint64_t distance, list_function *function)
 {
-    uint64_t distance = find_distance(heap, image);
     for (size_t i = 0; distance && i < image->thread_count; i++) {
         uint64_t granule = tcache_of(heap, image, i, distance);
         if (granule != MS_NOTHING)
-            MS_TRY(empty_tcache(heap, granule));
+            MS_TRY(each_list(heap, granule, function));
     }
-    return sweep_by_key(heap);
+    return NULL;
 }
 
-static struct ms_error *empty_fastbins(struct ms_heap *heap)
+static struct ms_error *each_fastbin(struct ms_heap *heap, list_function *function)
 {
     const struct glibc *g = heap->state;
     for (size_t i = 0; i < g->arenas.count; i++)
         for (unsigned bin = 0; g->arenas.items[i].has_fastbins && bin < FASTBINS; bin++)
-            MS_TRY(follow(heap, g->arenas.items[i].fastbins[bin], MIN_CHUNK + 16 * bin, CHUNK_HEADER,
-                          MS_CLASS_FASTBIN));
+            MS_TRY(function(heap, g->arenas.items[i].fastbins[bin], MIN_CHUNK + 16 * bin, CHUNK_HEADER,
+                            MS_CLASS_FASTBIN));
     return NULL;
+}
+
+static struct ms_error *empty_lists(struct ms_heap *heap, const struct ms_image *image)
+{
+    struct glibc *g = heap->state;
+    uint64_t distance = find_distance(heap, image);
+    MS_TRY(each_fastbin(heap, vote_on_links));
+    MS_TRY(each_tcache_list(heap, image, distance, vote_on_links));
+    g->plain_links = g->link_votes[0] > g->link_votes[1];
+    MS_TRY(each_fastbin(heap, empty_list));
+    MS_TRY(each_tcache_list(heap, image, distance, empty_list));
+    return sweep_by_key(heap);
 }
 
 /* --- tallies ----------------------------------------------------------------------------------- */
@@ -372,8 +425,7 @@ struct ms_error *glibc_settle(struct ms_heap *heap, struct ms_image *image)
     struct glibc *g = heap->state;
     if (g->links.count)
         qsort(g->links.items, g->links.count, sizeof *g->links.items, links_by_granule);
-    MS_TRY(empty_fastbins(heap));
-    MS_TRY(empty_tcaches(heap, image));
+    MS_TRY(empty_lists(heap, image));
     if (g->cached.count)
         qsort(g->cached.items, g->cached.count, sizeof *g->cached.items, cached_by_granule);
     for (size_t i = 0; i < heap->segments.count; i++)
