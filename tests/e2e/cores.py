@@ -15,7 +15,7 @@ FIXTURES = [("direct",), ("trees",), ("rings", 500), ("interior",), ("heuristics
             ("roots_data",), ("roots_dtls",), ("roots_stack",), ("roots_regs", "wait"),
             ("roots_altstack",), ("roots_coro",), ("roots_threads",), ("stale",), ("freed",),
             ("arenas",), ("memalign",), ("mmapped",), ("brkforeign",), ("brkblocked",),
-            ("cxx", "leaky"), ("direct_static",), ("direct_static_nopie",)]
+            ("cxx", "leaky"), ("direct_static",), ("direct_static_pie",)]
 
 
 def gcore(target):

@@ -62,9 +62,9 @@ def memstats(kind):
 
 @harness.test
 def lock_held_forever():
-    """A thread died inside malloc, so to speak: its lock is never released."""
+    """A thread died inside malloc, so to speak: its lock is never released. That must be said."""
     target = harness.start("corrupt", "locked")
-    run = harness.leaks(target, expect=4, timeout=20)
+    run = harness.leaks(target, expect=(1, 4), timeout=20)
     harness.compare(target.truth, harness.listed(run))
     target.check_unharmed()
     check("lock" in (" ".join(map(str, run.json["warnings"])) + run.err).lower(),

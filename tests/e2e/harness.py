@@ -141,13 +141,12 @@ def catalogue():
     return fixtures
 
 
-def build(name, directory, extra=(), compiler=None):
-    """Compiles one fixture into a directory and returns its path."""
+def build(name, directory, extra=()):
+    """Compiles one fixture in another way than build.sh does; returns its path."""
     source, flags = catalogue()[name]
     out = os.path.join(directory, name)
-    cxx = source.endswith(".cc")
-    command = [compiler or (os.environ.get("CXX", "g++") if cxx else os.environ.get("CC", "gcc"))]
-    command = command[0].split() + COMMON_FLAGS
+    language = ("CXX", "g++") if source.endswith(".cc") else ("CC", "gcc")
+    command = os.environ.get(*language).split() + COMMON_FLAGS
     if name.endswith(".so"):
         command += ["-shared", "-fPIC"]
     command += [os.path.join(FIXTURE_SOURCES, source), "-o", out]
@@ -161,28 +160,16 @@ def build(name, directory, extra=(), compiler=None):
     return out
 
 
-def build_all(directory):
-    os.makedirs(directory, exist_ok=True)
-    for name in catalogue():
-        build(name, directory)
-
-
 def fixture(name):
-    """The path of a built fixture."""
-    directory = os.environ.get("FIXTURES")
-    if directory:
-        path = os.path.join(os.path.abspath(directory), name)
-        if os.path.exists(path):
-            return path
-    directory = os.path.join(scratch(), "fixtures")
-    if not os.path.exists(directory):
-        os.makedirs(directory)
-        for module in filter(lambda n: n.endswith(".so"), catalogue()):
-            build(module, directory)  # fixtures look for them at their side
-    path = os.path.join(directory, name)
-    if not os.path.exists(path):
-        build(name, directory)
-    return path
+    """The path of a built fixture; all are built when they are not there."""
+    directory = os.path.abspath(os.environ.get("FIXTURES") or os.path.join(scratch(), "fixtures"))
+    if not os.path.exists(os.path.join(directory, name)):
+        directory = os.path.join(scratch(), "fixtures")
+        if not os.path.exists(directory):
+            os.makedirs(directory)
+            subprocess.run(["sh", os.path.join(FIXTURE_SOURCES, "build.sh"), FIXTURE_SOURCES,
+                            directory], check=True)
+    return os.path.join(directory, name)
 
 
 # Targets
@@ -356,8 +343,11 @@ class Run:
         self.json = None
 
     def __str__(self):
+        said = self.out[-1000:]
+        if self.json is not None:
+            said = "warnings: %s" % "\n".join(map(str, self.json.get("warnings", [])))
         return "memscope %s\nexit status %s\n%s\n%s" % (" ".join(self.arguments), self.status,
-                                                       self.err[-3000:], self.out[-1000:])
+                                                       self.err[-3000:], said)
 
 
 def memscope(*arguments, expect=None, prefix=(), environment=None, timeout=None):
@@ -490,10 +480,3 @@ def kib(pid, key, name="smaps_rollup"):
                 return int(line.split()[1]) * 1024
     raise Failure("no %s in %s" % (key, name))
 
-
-if __name__ == "__main__":
-    # `harness.py build DIRECTORY` builds every fixture there
-    if len(sys.argv) == 3 and sys.argv[1] == "build":
-        build_all(sys.argv[2])
-    else:
-        sys.exit("usage: harness.py build DIRECTORY")
