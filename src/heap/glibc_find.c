@@ -236,7 +236,7 @@ static void take_par(struct glibc *g, const uint8_t *base, const struct par_layo
 static void find_par(struct glibc *g, const struct ms_image *image, const struct view *v)
 {
     bool main_empty = g->arenas.items[0].system_mem == 0;
-    unsigned best = main_empty ? 4 : 2; /* zeros fit nearly anywhere */
+    unsigned best = main_empty ? 4 : 1; /* zeros fit nearly anywhere */
     for (size_t i = PAR_BEFORE / 8; i < v->count; i++) {
         uint64_t sbrk_base = v->words[i];
         /* An anonymous map stands in for [heap] when brk never worked. */
@@ -246,6 +246,7 @@ static void find_par(struct glibc *g, const struct ms_image *image, const struct
         for (size_t j = 0; j < sizeof par_layouts / sizeof *par_layouts; j++) {
             const uint8_t *base = (const uint8_t *)&v->words[i];
             unsigned sure = par_fits(base, &par_layouts[j]);
+            sure += sure && r && r->kind == MS_REGION_BRK && sbrk_base == r->start ? 2 : 0;
             if (sure > best) {
                 best = sure;
                 take_par(g, base, &par_layouts[j]);
@@ -395,15 +396,59 @@ static bool is_plain_anon(const struct ms_region *r)
     return r->kind == MS_REGION_ANON && (r->prot & MS_WRITE) && r->surveyed && r->run_count;
 }
 
-/* When brk could not grow, the main arena went on in anonymous maps. */
+/*
+ * The end of a piece of the main arena that begins at START: chunks lead to TOP,
+ * or to a fence (sysmalloc()). 0 when they do not.
+ */
+static uint64_t piece_end(const struct ms_image *image, uint64_t start, uint64_t limit, uint64_t top)
+{
+    enum { WORDS = 8192 };
+    uint64_t words[WORDS], from = 0, to = 0;
+    for (uint64_t at = start; at + CHUNK_HEADER <= limit;) {
+        if (at < from || at + CHUNK_HEADER > to) {
+            from = at & ~(uint64_t)(MS_PAGE - 1);
+            to = from + sizeof words < limit ? from + sizeof words : limit;
+            if (!ms_image_read(image, from, words, to - from))
+                return 0;
+        }
+        uint64_t head = words[(at - from) / 8 + 1], size = head & ~(uint64_t)SIZE_BITS;
+        if (at == top)
+            return size <= limit - at ? at + size : limit;
+        if (size == CHUNK_HEADER && at > start)
+            return 2 * CHUNK_HEADER <= limit - at ? at + 2 * CHUNK_HEADER : 0;
+        if (size < MIN_CHUNK || size % 16 || (head & (IS_MMAPPED | NON_MAIN_ARENA)) || size > limit - at)
+            return 0;
+        at += size;
+    }
+    return 0;
+}
+
+/* Its pieces in R, which may have merged with the maps of other things. */
+static struct ms_error *add_main_pieces(struct ms_heap *heap, const struct ms_image *image,
+                                        const struct ms_region *r, uint64_t top)
+{
+    bool found = false;
+    for (uint64_t at = r->start; at < r->end;) {
+        uint64_t end = chunks_at(image, at, r->end, top) ? piece_end(image, at, r->end, top) : 0;
+        if (end) {
+            MS_TRY(add_arena_segment(heap, 0, at, end, top));
+            found = true;
+        }
+        at = end ? (end + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1) : at + MS_PAGE;
+    }
+    /* Damaged: take all of it. */
+    return !found && chunks_at(image, r->start, r->end, top)
+               ? add_arena_segment(heap, 0, r->start, r->end, top) : NULL;
+}
+
+/* When brk could not grow, or with the tunable hugetlb=2, the main arena is in anonymous maps. */
 static struct ms_error *add_main_maps(struct ms_heap *heap, const struct ms_image *image)
 {
     const struct glibc *g = heap->state;
     for (size_t i = 0; i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
-        if (is_plain_anon(r) && !claimed(heap, r->start, r->end) &&
-            chunks_at(image, r->start, r->end, g->arenas.items[0].top))
-            MS_TRY(add_arena_segment(heap, 0, r->start, r->end, g->arenas.items[0].top));
+        if (is_plain_anon(r) && !claimed(heap, r->start, r->end))
+            MS_TRY(add_main_pieces(heap, image, r, g->arenas.items[0].top));
     }
     return NULL;
 }
