@@ -51,7 +51,7 @@ struct ms_segment {
     uint64_t first;      /* granule */
     uint32_t arena;      /* index into ms_heap.arenas */
     enum ms_segment_kind kind;
-    uint32_t tail;       /* bytes before the next start that are not usable (the next header) */
+    uint32_t tail;       /* bytes at its end that are not usable, of a mapped block */
     uint64_t next;       /* walker: address of the next chunk header */
     uint64_t last;       /* walker: granule of the last start, MS_NOTHING at first */
     uint64_t inspect;    /* walker: address of a block whose first words come in the next window */
@@ -151,6 +151,7 @@ struct ms_heap {
     struct ms_line *lines; /* = line_reserve.base */
     struct ms_pane *panes;
     uint8_t *targets;      /* of all lines, edge_width bytes each */
+    uint32_t tail;       /* bytes before the next start in a segment that are not usable: its header */
     uint64_t granules;   /* of all segments; edges below 2 * granules are blocks */
     unsigned edge_width; /* bytes an edge takes in targets: 4, or 5 beyond 32 GiB */
 
@@ -248,14 +249,19 @@ static inline uint64_t ms_target_at(const struct ms_heap *heap, uint64_t index)
     return raw & (UINT64_MAX >> (64 - 8 * heap->edge_width));
 }
 
+/* How many words of the line of WORD hold a target and lie before it. */
+static inline unsigned ms_pointers_before(const struct ms_line *line, uint64_t word)
+{
+    return (unsigned)__builtin_popcountll(line->pointers & ((1ull << word % 64) - 1));
+}
+
 /* The target that word WORD of the compact space (2 a granule) holds, or MS_NOTHING. */
 static inline uint64_t ms_word_target(const struct ms_heap *heap, uint64_t word)
 {
     const struct ms_line *line = &heap->lines[word / 64];
     if (!(line->pointers >> word % 64 & 1))
         return MS_NOTHING;
-    uint64_t before = line->pointers & ((1ull << word % 64) - 1);
-    return ms_target_at(heap, line->first + (unsigned)__builtin_popcountll(before));
+    return ms_target_at(heap, line->first + ms_pointers_before(line, word));
 }
 
 #endif

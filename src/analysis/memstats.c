@@ -128,7 +128,7 @@ static void account_segment(struct ms_heap *heap, struct cursor *c, const struct
     uint64_t end = s->first + (s->end - s->base + MS_GRANULE - 1) / MS_GRANULE, chunk = s->start;
     for (uint64_t at = s->first, next; at < end; at = next) {
         next = ms_next_start(heap, at);
-        uint64_t until = next == end ? s->end : s->base + (next - s->first) * MS_GRANULE - (s->tail ? 16 : 0);
+        uint64_t until = next == end ? s->end : s->base + (next - s->first) * MS_GRANULE - MS_GRANULE;
         if (until <= chunk)
             continue;
         enum ms_class class = ms_chunk_class(heap, at);

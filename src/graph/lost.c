@@ -34,8 +34,7 @@ static uint64_t next_target(const struct ms_heap *heap, struct edges *e)
         if (e->word >= e->end)
             break;
         e->word++;
-        uint64_t before = line->pointers & ((1ull << bit) - 1);
-        return ms_target_at(heap, line->first + (uint64_t)__builtin_popcountll(before));
+        return ms_target_at(heap, line->first + ms_pointers_before(line, bit));
     }
     e->word = e->end;
     return MS_NOTHING;

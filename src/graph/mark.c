@@ -5,13 +5,25 @@
 
 #include "scan.h"
 
+/*
+ * A random graph misses the cache at each edge and each block. So both wait in
+ * rings, this many steps, while the memory they need is on its way.
+ */
+#define EDGES_AHEAD 64u
+#define BLOCKS_AHEAD 16u
+
 struct marker {
     const struct ms_scan *scan;
     struct ms_heap *heap;
     uint64_t block_targets;
-    struct ms_reserve stack; /* of granules, uint32_t or uint64_t by need: uint64_t here */
-    uint64_t *items;
-    size_t depth, limit;
+    bool certain; /* the pass: start pointers only, or any */
+    struct ms_reserve stack;
+    uint64_t *items; /* granules of marked blocks still to be visited */
+    size_t depth;
+    uint64_t edge[EDGES_AHEAD]; /* targets still to be followed */
+    size_t edge_in, edge_out;
+    uint64_t block[BLOCKS_AHEAD]; /* taken from the stack, to be visited next */
+    size_t block_in, block_out;
     MS_VECTOR(uint64_t) maybe; /* starts that an interior pointer reached first; marked `maybe` */
     struct ms_tally reached, possible;
 };
@@ -43,8 +55,6 @@ static bool is_vouched(const struct ms_scan *scan, uint64_t start, uint64_t targ
 
 static void push(struct marker *m, uint64_t start)
 {
-    const struct ms_line *line = &m->heap->lines[start / MS_LINE_GRANULES];
-    __builtin_prefetch(line, 1);
     m->items[m->depth++] = start;
 }
 
@@ -98,45 +108,84 @@ static void follow_maybe(struct marker *m, uint64_t target)
         push(m, start);
 }
 
-/* Follows all pointers of the block at START. Its tail holds the next chunk's header. */
-static struct ms_error *visit(struct marker *m, uint64_t start, bool certain)
+static struct ms_error *take_edge(struct marker *m)
+{
+    uint64_t target = m->edge[m->edge_out++ % EDGES_AHEAD];
+    if (m->certain)
+        return follow(m, target);
+    follow_maybe(m, target);
+    return NULL;
+}
+
+static struct ms_error *add_edge(struct marker *m, uint64_t target)
+{
+    __builtin_prefetch(&m->heap->lines[target / 64], 1);
+    m->edge[m->edge_in++ % EDGES_AHEAD] = target;
+    return m->edge_in - m->edge_out == EDGES_AHEAD ? take_edge(m) : NULL;
+}
+
+/* The word behind the last usable one of START's block: mostly the next start is in the same line. */
+static uint64_t end_of(const struct ms_heap *heap, uint64_t start)
+{
+    uint32_t later = heap->lines[start / MS_LINE_GRANULES].starts >> start % MS_LINE_GRANULES >> 1;
+    if (!later)
+        return start * 2 + ms_block_size(heap, start) / 8;
+    return (start + 1 + (unsigned)__builtin_ctz(later)) * 2 - heap->tail / 8;
+}
+
+/* Counts the block at START and queues all its pointers. */
+static struct ms_error *visit(struct marker *m, uint64_t start)
 {
     const struct ms_heap *heap = m->heap;
-    uint64_t word = start * 2, end = word + ms_block_size(heap, start) / 8;
+    uint64_t word = start * 2, end = end_of(heap, start);
+    struct ms_tally *tally = m->certain ? &m->reached : &m->possible;
+    tally->blocks++;
+    tally->bytes += (end - word) * 8;
     while (word < end) {
         const struct ms_line *line = &heap->lines[word / 64];
         uint64_t bits = line->pointers & (UINT64_MAX << word % 64);
         uint64_t line_end = (word / 64 + 1) * 64;
         if (end < line_end)
             bits &= UINT64_MAX >> (line_end - end);
-        uint64_t index = line->first + (unsigned)__builtin_popcountll(line->pointers &
-                                                                     ((1ull << word % 64) - 1));
+        uint64_t index = line->first + ms_pointers_before(line, word);
         for (; bits; bits &= bits - 1, index++) {
             uint64_t target = ms_target_at(heap, index);
-            if (target >= m->block_targets)
-                continue;
-            if (certain)
-                MS_TRY(follow(m, target));
-            else
-                follow_maybe(m, target);
+            if (target < m->block_targets)
+                MS_TRY(add_edge(m, target));
         }
         word = line_end;
     }
     return NULL;
 }
 
-/* Depth first, through a short queue that gives the memory time to come. */
-static struct ms_error *drain(struct marker *m, bool certain)
+/* Fills the ring of blocks from the stack. Half-way through it a block's line is there: its edges are called. */
+static void take_blocks(struct marker *m)
 {
-    while (m->depth) {
+    const struct ms_heap *heap = m->heap;
+    while (m->depth && m->block_in - m->block_out < BLOCKS_AHEAD) {
         uint64_t start = m->items[--m->depth];
-        uint64_t bytes = ms_block_size(m->heap, start);
-        struct ms_tally *tally = certain ? &m->reached : &m->possible;
-        tally->blocks++;
-        tally->bytes += bytes;
-        MS_TRY(visit(m, start, certain));
+        __builtin_prefetch(&heap->lines[start / MS_LINE_GRANULES]);
+        m->block[m->block_in++ % BLOCKS_AHEAD] = start;
+        if (m->block_in - m->block_out <= BLOCKS_AHEAD / 2)
+            continue;
+        uint64_t half = m->block[(m->block_in - BLOCKS_AHEAD / 2) % BLOCKS_AHEAD];
+        const struct ms_line *line = &heap->lines[half / MS_LINE_GRANULES];
+        __builtin_prefetch(heap->targets + (line->first + ms_pointers_before(line, half * 2)) * heap->edge_width);
     }
-    return NULL;
+}
+
+/* Goes on until nothing is left to visit or to follow. */
+static struct ms_error *drain(struct marker *m)
+{
+    for (;;) {
+        take_blocks(m);
+        if (m->block_in != m->block_out)
+            MS_TRY(visit(m, m->block[m->block_out++ % BLOCKS_AHEAD]));
+        else if (m->edge_in != m->edge_out)
+            MS_TRY(take_edge(m));
+        else
+            return NULL;
+    }
 }
 
 /*
@@ -159,19 +208,19 @@ static struct ms_error *mark_roots(struct marker *m)
             if (mark(m, start, true))
                 push(m, start);
         } else {
-            MS_TRY(follow(m, root->target));
+            MS_TRY(add_edge(m, root->target));
         }
         if (root->chunk && !(root->target & 1) && root->target / 2 + 1 < m->heap->granules &&
             mark(m, root->target / 2 + 1, true))
             push(m, root->target / 2 + 1);
-        MS_TRY(drain(m, true));
     }
-    return NULL;
+    return drain(m);
 }
 
 /* The second pass: from what only interior pointers reach. Some of it was reached for certain since. */
 static struct ms_error *mark_maybes(struct marker *m)
 {
+    m->certain = false;
     for (size_t i = 0; i < m->maybe.count; i++) {
         uint64_t start = m->maybe.items[i];
         struct ms_line *line = &m->heap->lines[start / MS_LINE_GRANULES];
@@ -179,14 +228,14 @@ static struct ms_error *mark_maybes(struct marker *m)
             line->maybe &= ~(1u << start % MS_LINE_GRANULES);
         else
             push(m, start);
-        MS_TRY(drain(m, false));
     }
-    return NULL;
+    return drain(m);
 }
 
 ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach)
 {
-    struct marker m = {.scan = scan, .heap = &scan->heap, .block_targets = 2 * scan->heap.granules};
+    struct marker m = {.scan = scan, .heap = &scan->heap, .block_targets = 2 * scan->heap.granules,
+                       .certain = true};
     struct ms_tally live = {0, 0};
     for (size_t i = 0; i < scan->heap.arenas.count; i++)
         live.blocks += scan->heap.arenas.items[i].classes[MS_CLASS_LIVE].blocks;

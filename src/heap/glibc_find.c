@@ -289,7 +289,7 @@ static struct ms_error *add_arena_segment(struct ms_heap *heap, uint32_t arena, 
         return NULL;
     heap->arenas.items[arena].walked += end - start;
     return ms_heap_add_segment(heap, &(struct ms_segment){
-        .start = start, .end = end, .arena = arena, .kind = MS_SEGMENT_ARENA, .tail = 8,
+        .start = start, .end = end, .arena = arena, .kind = MS_SEGMENT_ARENA,
         .top = top >= start && top < end ? top : 0});
 }
 
@@ -741,6 +741,7 @@ struct ms_error *glibc_discover(struct ms_heap *heap, struct ms_image *image, bo
         return NULL;
     struct glibc *g = heap->state;
     snprintf(heap->description, sizeof heap->description, "glibc");
+    heap->tail = 8; /* a block goes on over the next chunk's prev_size, up to its size */
     MS_TRY(add_main(heap, image));
     for (uint32_t i = 1; i < g->arenas.count; i++)
         MS_TRY(add_heaps(heap, image, i));

@@ -394,7 +394,7 @@ static void check_sums(struct ms_heap *heap, struct ms_image *image)
                       locked, heap->arenas.count, image->attempts, image->attempts > 1 ? "s" : "");
 }
 
-/* "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36." in libc's constants. */
+/* "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36." in libc's constants, which old ones have beside their code. */
 static void find_version(struct ms_heap *heap, const struct ms_image *image)
 {
     const struct glibc *g = heap->state;
@@ -402,7 +402,7 @@ static void find_version(struct ms_heap *heap, const struct ms_image *image)
     ms_auto_free uint8_t *buffer = malloc(MS_WINDOW);
     for (size_t i = 0; buffer && data && i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
-        if (r->inode != data->inode || strcmp(r->path, data->path) != 0 || (r->prot & (MS_WRITE | MS_EXEC)))
+        if (r->inode != data->inode || strcmp(r->path, data->path) != 0 || (r->prot & MS_WRITE))
             continue;
         for (uint64_t at = r->start; at < r->end && at < r->start + (8u << 20); at += MS_WINDOW - MS_PAGE) {
             uint64_t size = r->end - at < MS_WINDOW ? r->end - at : MS_WINDOW;

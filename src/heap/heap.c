@@ -287,8 +287,8 @@ uint64_t ms_block_size(const struct ms_heap *heap, uint64_t start)
     uint64_t from = s->base + (start - s->first) * MS_GRANULE;
     uint64_t to = s->base + (next - s->first) * MS_GRANULE;
     if (to >= s->end)
-        return s->end - from - (s->kind == MS_SEGMENT_MAPPED ? s->tail : 0); /* or the last one without a fence */
-    return to - from - s->tail;
+        return s->end - from - s->tail; /* a mapped block, or the last one of a segment without a fence */
+    return to - from - heap->tail;
 }
 
 const struct ms_sample *ms_block_sample(const struct ms_heap *heap, uint64_t start)
