@@ -8,7 +8,7 @@
 
 /* Spans carry a segment's number, or a root range's number behind this bit. */
 #define ROOT_TAG (1u << 31)
-#define ROOTS_AT_ONCE (4u << 20)
+#define ROOTS_AT_ONCE (256u << 10)
 /* Workers take room for targets in pieces of this many; a window never needs more. */
 #define TARGETS_AT_ONCE (MS_WINDOW / 8u * 8u)
 

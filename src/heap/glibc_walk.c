@@ -75,39 +75,43 @@ static void vouch(struct ms_heap *heap, uint64_t granule, uint64_t word0, uint64
     }
 }
 
-static void inspect(struct ms_heap *heap, const struct ms_segment *segment, const struct ms_window *window,
-                    uint64_t user, uint64_t usable)
+/* Most blocks begin with a pointer or a zero, which tells nothing: three compares, and that is all. */
+static inline void inspect(struct ms_heap *heap, const struct ms_window *window, uint64_t user, uint64_t granule,
+                           uint64_t word0, uint64_t word1, uint64_t usable)
 {
-    struct glibc *g = heap->state;
-    uint64_t word0 = word_at(window, user), word1 = word_at(window, user + 8);
-    uint64_t granule = ms_address_granule(segment, user);
     /* PROTECT_PTR: (position >> 12) ^ pointer; cached blocks have their list's next here (2.32). */
     uint64_t next = word0 ^ user >> 12;
     if (next == 0 || (next % 16 == 0 && ms_heap_segment(heap, next))) {
+        struct glibc *g = heap->state;
         struct glibc_link *link = ms_vector_add(&g->links);
         if (link)
             *link = (struct glibc_link){granule, next, word1};
     }
-    vouch(heap, granule, word0, word1, usable);
-    if (is_text(word0))
+    if (word0 ? word0 < usable : word1 < usable)
+        vouch(heap, granule, word0, word1, usable);
+    else if (is_text(word0))
         take_sample(heap, window, user, granule, usable);
+}
+
+static void inspect_at(struct ms_heap *heap, const struct ms_segment *segment, const struct ms_window *window,
+                       uint64_t user, uint64_t usable)
+{
+    inspect(heap, window, user, ms_address_granule(segment, user), word_at(window, user),
+            word_at(window, user + 8), usable);
 }
 
 /* --- chunks ------------------------------------------------------------------------------------ */
 
 /* Can HEAD be the size word of a chunk at CHUNK? */
-static bool is_sane(const struct ms_heap *heap, const struct ms_segment *segment, uint64_t chunk, uint64_t head)
+static inline bool is_sane(const struct ms_segment *segment, uint64_t chunk, uint64_t head)
 {
+    const uint64_t forbidden = 8 | IS_MMAPPED | (segment->arena == 0 ? NON_MAIN_ARENA : 0);
     uint64_t size = head & ~(uint64_t)SIZE_BITS;
-    bool main_arena = segment->arena == 0;
-    (void)heap;
-    return size >= MIN_CHUNK && size % 16 == 0 && size <= segment->end - chunk && !(head & IS_MMAPPED) &&
-           !(main_arena && (head & NON_MAIN_ARENA));
+    return !(head & forbidden) && size >= MIN_CHUNK && size <= segment->end - chunk;
 }
 
 /* Does a chain of sane chunks start at CHUNK? It must last SURE_HOPS, or reach the segment's end. */
-static bool chain_at(const struct ms_heap *heap, const struct ms_segment *segment,
-                     const struct ms_window *window, uint64_t chunk)
+static bool chain_at(const struct ms_segment *segment, const struct ms_window *window, uint64_t chunk)
 {
     unsigned hops = 0;
     for (; hops < SURE_HOPS; hops++) {
@@ -116,7 +120,7 @@ static bool chain_at(const struct ms_heap *heap, const struct ms_segment *segmen
         if (chunk + CHUNK_HEADER > window->end)
             return hops > 2;
         uint64_t head = word_at(window, chunk + 8);
-        if (!is_sane(heap, segment, chunk, head))
+        if (!is_sane(segment, chunk, head))
             return false;
         uint64_t size = head & ~(uint64_t)SIZE_BITS, next = chunk + size;
         /* A free chunk's size is repeated at its end. */
@@ -133,7 +137,7 @@ static bool resynchronise(struct ms_heap *heap, struct ms_segment *segment, cons
 {
     uint64_t from = segment->next > window->start ? segment->next : window->start;
     for (uint64_t at = (from + 15) & ~15ull; at + CHUNK_HEADER <= window->end; at += 16)
-        if (chain_at(heap, segment, window, at)) {
+        if (chain_at(segment, window, at)) {
             ms_heap_add_gap(heap, segment->lost_at, at, segment->foreign);
             segment->lost_at = 0;
             segment->next = at;
@@ -171,62 +175,70 @@ static bool is_fence(const struct ms_segment *segment, const struct ms_window *w
     return segment->fenced || second >= window->end || word_at(window, second) == fence;
 }
 
-/* The previous chunk is in use or not: its successor's bit says. */
-static void settle_previous(struct ms_heap *heap, const struct ms_segment *segment,
-                            const struct ms_window *window, uint64_t chunk, uint64_t head)
+/* The chunk that starts at LAST is in use or not: the next one, at START with HEAD, says so. */
+static inline void settle_last(struct ms_heap *heap, uint64_t last, uint64_t start, uint64_t prev_size,
+                               uint64_t head)
 {
-    if (segment->last == MS_NOTHING)
+    if (last == MS_NOTHING)
         return;
-    if (head & PREV_INUSE) {
-        ms_heap_mark_live(heap, segment->last, true);
-        return;
-    }
-    uint64_t granule = ms_address_granule(segment, chunk + CHUNK_HEADER);
-    if (word_at(window, chunk) != (granule - segment->last) * MS_GRANULE)
-        heap->inconsistent = true; /* prev_size is not the size: stopped halfway, or damaged */
+    if (head & PREV_INUSE)
+        heap->lines[last / MS_LINE_GRANULES].live |= 1u << last % MS_LINE_GRANULES;
+    else if (prev_size != (start - last) * MS_GRANULE)
+        heap->inconsistent = true; /* stopped halfway, or damaged */
 }
 
-/* One chunk whose header is in the window; returns false when the walk cannot go on from it. */
-static bool step(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
+/* The usual case, many times: sane chunks before the top whose blocks' first words are in the window. */
+static void walk_chunks(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
+{
+    const uint64_t limit = window->end < segment->end ? window->end : segment->end;
+    uint64_t chunk = segment->next, last = segment->last;
+    while (chunk + 2 * CHUNK_HEADER <= limit && chunk != segment->top) {
+        uint64_t words[4]; /* prev_size, size, and what the block begins with */
+        memcpy(words, window->bytes + (chunk - window->start), sizeof words);
+        if (!is_sane(segment, chunk, words[1]))
+            break;
+        uint64_t size = words[1] & ~(uint64_t)SIZE_BITS, user = chunk + CHUNK_HEADER;
+        uint64_t granule = ms_address_granule(segment, user);
+        settle_last(heap, last, granule, words[0], words[1]);
+        heap->lines[granule / MS_LINE_GRANULES].starts |= 1u << granule % MS_LINE_GRANULES;
+        inspect(heap, window, user, granule, words[2], words[3], size - 8);
+        segment->fenced = false;
+        last = granule;
+        chunk += size;
+    }
+    segment->next = chunk;
+    segment->last = last;
+}
+
+/* Any one chunk whose header is in the window: the top, a fence, the last one of the window, or none at all. */
+static void step(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
 {
     uint64_t chunk = segment->next, head = word_at(window, chunk + 8);
     uint64_t size = head & ~(uint64_t)SIZE_BITS, user = chunk + CHUNK_HEADER;
-    if (chunk == segment->top) {
-        settle_previous(heap, segment, window, chunk, head);
-        if (user < segment->end)
-            ms_heap_mark_start(heap, ms_address_granule(segment, user));
-        segment->last = MS_NOTHING;
-        /* Stopped while it was cut, its size may be old or not written yet; else it is damaged. */
-        bool sane = is_sane(heap, segment, chunk, head) && (head & PREV_INUSE);
-        heap->inconsistent |= segment->bad_top = !sane;
-        segment->next = sane ? chunk + size : segment->end;
-        return true;
-    }
-    if (is_fence(segment, window, chunk, head)) {
-        settle_previous(heap, segment, window, chunk, head);
-        if (user < segment->end)
-            ms_heap_mark_start(heap, ms_address_granule(segment, user));
-        segment->last = MS_NOTHING;
-        segment->next = size ? user : segment->end;
-        segment->fenced = true;
-        return true;
-    }
-    if (!is_sane(heap, segment, chunk, head)) {
+    uint64_t granule = ms_address_granule(segment, user);
+    bool top = chunk == segment->top, fence = !top && is_fence(segment, window, chunk, head);
+    bool sane = is_sane(segment, chunk, head);
+    if (!top && !fence && !sane) {
         /* Behind a fence, and at the very start of [heap], others may have taken memory. */
         lose(heap, segment, chunk, segment->arena == 0 && (segment->fenced || chunk == segment->start));
-        return false;
+        return;
     }
-    settle_previous(heap, segment, window, chunk, head);
-    uint64_t granule = ms_address_granule(segment, user);
-    ms_heap_mark_start(heap, granule);
-    segment->fenced = false;
-    segment->last = granule;
-    segment->next = chunk + size;
-    if (user + CHUNK_HEADER <= window->end)
-        inspect(heap, segment, window, user, size - 8);
-    else
-        segment->inspect = user;
-    return true;
+    settle_last(heap, segment->last, granule, word_at(window, chunk), head);
+    if (user < segment->end)
+        ms_heap_mark_start(heap, granule);
+    segment->last = top || fence ? MS_NOTHING : granule;
+    segment->fenced = fence;
+    if (top) {
+        /* Stopped while it was cut, its size may be old or not written yet; else it is damaged. */
+        segment->bad_top = !sane || !(head & PREV_INUSE);
+        heap->inconsistent |= segment->bad_top;
+        segment->next = segment->bad_top ? segment->end : chunk + size;
+    } else if (fence) {
+        segment->next = size ? user : segment->end;
+    } else {
+        segment->next = chunk + size;
+        segment->inspect = user; /* in the next window: walk_chunks() saw all others */
+    }
 }
 
 /* An mmapped block: one chunk, the whole segment. */
@@ -240,7 +252,7 @@ static void walk_mapped(struct ms_heap *heap, struct ms_segment *segment, const 
     ms_heap_mark_live(heap, granule, true);
     segment->next = segment->end;
     if (user >= window->start && user + CHUNK_HEADER <= window->end)
-        inspect(heap, segment, window, user, segment->end - user);
+        inspect_at(heap, segment, window, user, segment->end - user);
 }
 
 void glibc_walk(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
@@ -250,8 +262,8 @@ void glibc_walk(struct ms_heap *heap, struct ms_segment *segment, const struct m
         return;
     }
     if (segment->inspect && segment->inspect == window->start)
-        inspect(heap, segment, window, segment->inspect,
-                (segment->next - segment->inspect) + CHUNK_HEADER - 8);
+        inspect_at(heap, segment, window, segment->inspect,
+                   (segment->next - segment->inspect) + CHUNK_HEADER - 8);
     segment->inspect = 0;
     /* A header in a page that is not there: no allocator leaves one behind. */
     if (segment->next < window->start && !segment->lost_at)
@@ -259,6 +271,8 @@ void glibc_walk(struct ms_heap *heap, struct ms_segment *segment, const struct m
     while (segment->next + CHUNK_HEADER <= window->end && segment->next < segment->end) {
         if (segment->lost_at && !resynchronise(heap, segment, window))
             return;
-        step(heap, segment, window);
+        walk_chunks(heap, segment, window);
+        if (segment->next + CHUNK_HEADER <= window->end && segment->next < segment->end)
+            step(heap, segment, window);
     }
 }

@@ -23,6 +23,7 @@
 /* A lean image takes at most this part of what it looks at, measured on heaps full of pointers. */
 #define LEAN_SHARE 3
 #define OWN_NEED (64ull << 20)
+#define LEAN_STORE (1ull << 20)
 
 struct capture {
     const struct ms_capture_options *options;
@@ -110,7 +111,8 @@ static struct ms_error *make_room(struct capture *c)
     uint64_t own = ms_survey_bytes(image);
     bool full = image->kind == MS_FULL;
     MS_TRY(ms_reserve(&image->source->store, own + ms_reserve_slack(), "kept memory"));
-    uint64_t at_once = full ? own : own < 16u << 20 ? own : 16u << 20;
+    /* A lean image keeps stacks and modules' data: that much, or what comes is faulted in by and by. */
+    uint64_t at_once = full ? own : own < LEAN_STORE ? own : LEAN_STORE;
     ms_reserve_populate(&image->source->store, 0, at_once);
     MS_TRY(ms_stream_init(&c->stream, image, c->options->sink));
     c->stream.raise = true;

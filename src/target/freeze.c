@@ -36,8 +36,9 @@ uint64_t ms_now_ns(void)
 
 void ms_raise_priority(void)
 {
+    /* Threads that the caller makes inherit it: a worker that starts in the stop must not wait for a CPU. */
     struct sched_param param = {.sched_priority = 1};
-    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0)
+    if (sched_setscheduler(0, SCHED_FIFO, &param) != 0)
         setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), -20);
 }
 

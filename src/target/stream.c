@@ -41,7 +41,7 @@ ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image, const
     if (stream->workers > MS_WORKERS)
         stream->workers = MS_WORKERS;
     MS_TRY(ms_reserve(&stream->buffers, (size_t)MS_WORKERS * MS_WINDOW, "window buffers"));
-    ms_reserve_populate(&stream->buffers, 0, stream->buffers.size);
+    ms_reserve_populate(&stream->buffers, 0, (size_t)MS_WORKERS * MS_WINDOW);
     return NULL;
 }
 
