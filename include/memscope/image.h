@@ -62,11 +62,11 @@ enum { MS_REG_RBP = 4, MS_REG_ORIG_RAX = 15, MS_REG_RIP = 16, MS_REG_RSP = 19, M
 
 struct ms_thread {
     pid_t tid;
-    char name[16];
-    char state;      /* of /proc/PID/task/TID/stat before the stop: R S D T … */
+    char name[16];   /* full images only */
+    char state;      /* of /proc/PID/task/TID/stat before the stop: R S D T …; full images only */
     bool registers_known; /* false: it could not be stopped (vfork parent, D state) */
     uint64_t registers[MS_REGISTERS];
-    uint8_t *xstate; /* NT_X86_XSTATE (or NT_FPREGSET) contents; owned; NULL when unknown */
+    const uint8_t *xstate; /* NT_X86_XSTATE (or NT_FPREGSET) contents; the image's; NULL when unknown */
     size_t xstate_size;
 };
 

@@ -181,6 +181,12 @@ static struct ms_error *read_ring(struct ms_heap *heap, const struct ms_image *i
     return add_hole(heap, main_arena, main_arena + g->state_size);
 }
 
+static uint64_t chunk_size_at(const struct ms_image *image, uint64_t chunk)
+{
+    uint64_t size;
+    return ms_image_read_word(image, chunk + 8, &size) ? size & ~(uint64_t)SIZE_BITS : 0;
+}
+
 /* --- malloc_par -------------------------------------------------------------------------------- */
 
 /*
@@ -235,7 +241,9 @@ static void take_par(struct glibc *g, const uint8_t *base, const struct par_layo
 
 static void find_par(struct glibc *g, const struct ms_image *image, const struct view *v)
 {
-    bool main_empty = g->arenas.items[0].system_mem == 0;
+    const struct glibc_arena *main = &g->arenas.items[0];
+    const bool main_empty = main->system_mem == 0;
+    const uint64_t top_end = main->top + chunk_size_at(image, main->top);
     unsigned best = main_empty ? 4 : 1; /* zeros fit nearly anywhere */
     for (size_t i = PAR_BEFORE / 8; i < v->count; i++) {
         uint64_t sbrk_base = v->words[i];
@@ -246,7 +254,7 @@ static void find_par(struct glibc *g, const struct ms_image *image, const struct
         for (size_t j = 0; j < sizeof par_layouts / sizeof *par_layouts; j++) {
             const uint8_t *base = (const uint8_t *)&v->words[i];
             unsigned sure = par_fits(base, &par_layouts[j]);
-            sure += sure && r && r->kind == MS_REGION_BRK && sbrk_base == r->start ? 2 : 0;
+            sure += sure && sbrk_base && sbrk_base + main->system_mem == top_end ? 8 : 0; /* contiguous */
             if (sure > best) {
                 best = sure;
                 take_par(g, base, &par_layouts[j]);
@@ -298,12 +306,6 @@ static void add_lead(struct ms_arena *arena, uint64_t bytes)
 {
     arena->classes[MS_CLASS_OVERHEAD].bytes += bytes;
     arena->walked += bytes;
-}
-
-static uint64_t chunk_size_at(const struct ms_image *image, uint64_t chunk)
-{
-    uint64_t size;
-    return ms_image_read_word(image, chunk + 8, &size) ? size & ~(uint64_t)SIZE_BITS : 0;
 }
 
 /* The heap that holds TOP: heap_info is HEAP_MAX-aligned, 64 MiB or by the hugetlb tunable. */

@@ -44,17 +44,19 @@ static void progress(const struct capture *c, const char *stage, uint64_t done, 
 
 /* --- before the stop --------------------------------------------------------------------------- */
 
-/* Names and states of the threads: too slow to read while the target waits. */
-static struct ms_error *name_threads(struct ms_image *image)
+/* Room for the threads' registers; their names and states too if wanted: both too slow in the stop. */
+static struct ms_error *meet_threads(struct ms_image *image, bool names)
 {
     struct ms_tids tids = {{0}};
     struct ms_error *error = ms_proc_tasks(image->source, &tids);
-    if (!error) {
+    if (!error)
+        error = ms_freeze_prepare(image, tids.list.count);
+    if (!error && names) {
         image->threads = calloc(tids.list.count ? tids.list.count : 1, sizeof *image->threads);
         if (!image->threads)
             error = ms_error_nomem("the threads");
     }
-    for (size_t i = 0; !error && i < tids.list.count; i++) {
+    for (size_t i = 0; !error && names && i < tids.list.count; i++) {
         struct ms_thread *thread = &image->threads[image->thread_count++];
         char path[64];
         snprintf(path, sizeof path, "task/%d/stat", tids.list.items[i]);
@@ -126,7 +128,7 @@ static struct ms_error *measure(struct capture *c)
     ms_reserve_populate(&c->scratch, 0, MS_SURVEY_SCRATCH);
     MS_TRY(ms_proc_maps(c->image));
     MS_TRY(ms_survey(c->image, c->scratch.base));
-    MS_TRY(name_threads(c->image));
+    MS_TRY(meet_threads(c->image, c->options->full));
     ms_proc_find_epolls(c->image, &c->epolls);
     MS_TRY(choose_kind(c));
     return make_room(c);

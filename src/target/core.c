@@ -284,12 +284,7 @@ static ms_result note_vectors(struct core *core, bool extended, const uint8_t *b
     struct ms_thread *thread = &core->threads.items[core->threads.count - 1];
     if (thread->xstate && !extended)
         return NULL;
-    uint8_t *copy = malloc(size);
-    if (!copy)
-        return ms_error_nomem("reading the registers of a core");
-    memcpy(copy, bytes, size);
-    free(thread->xstate);
-    thread->xstate = copy;
+    thread->xstate = bytes; /* the core stays mapped as long as the image lives */
     thread->xstate_size = size;
     return NULL;
 }

@@ -22,6 +22,7 @@
 
 #define TID_LIMIT (1u << 22)              /* PID_MAX_LIMIT, include/linux/threads.h */
 #define XSTATE_LIMIT (64u * 1024)         /* more than any CPU's XSAVE area */
+#define XSTATE_USUAL 2816u                /* with AVX-512 and protection keys */
 #define BLOCKED_PATIENCE_NS 200000000ull  /* how long D state (disk, NFS) is waited for */
 #define STOP_PATIENCE_NS 10000000000ull   /* how long a runnable thread may take to stop */
 
@@ -232,22 +233,33 @@ static const struct ms_thread *known_thread(const struct ms_image *image, pid_t 
     return NULL;
 }
 
-static void get_registers(struct ms_thread *thread, uint8_t *scratch)
+/* USED: bytes of the image's room for vector registers that are taken. */
+static void get_registers(struct ms_thread *thread, const struct ms_reserve *room, size_t *used)
 {
     struct iovec general = {thread->registers, sizeof thread->registers};
     thread->registers_known =
         ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_PRSTATUS, &general) == 0;
-    struct iovec vector = {scratch, XSTATE_LIMIT};
+    if (room->size - *used < XSTATE_LIMIT)
+        return;
+    uint8_t *to = room->base + *used;
+    struct iovec vector = {to, XSTATE_LIMIT};
     if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_X86_XSTATE, &vector) != 0) {
-        vector = (struct iovec){scratch, XSTATE_LIMIT};
+        vector = (struct iovec){to, XSTATE_LIMIT};
         if (ptrace(PTRACE_GETREGSET, thread->tid, (void *)NT_FPREGSET, &vector) != 0)
             return;
     }
-    thread->xstate = malloc(vector.iov_len);
-    if (!thread->xstate)
-        return;
-    memcpy(thread->xstate, scratch, vector.iov_len);
+    thread->xstate = to;
     thread->xstate_size = vector.iov_len;
+    *used += (vector.iov_len + 63) & ~(size_t)63;
+}
+
+ms_result ms_freeze_prepare(struct ms_image *image, size_t threads)
+{
+    struct ms_reserve *room = &image->source->xstates;
+    ms_reserve_free(room);
+    MS_TRY(ms_reserve(room, (2 * threads + 64) * XSTATE_LIMIT, "the registers"));
+    ms_reserve_populate(room, 0, threads * XSTATE_USUAL);
+    return NULL;
 }
 
 /* What can be known of a thread that did not stop. */
@@ -269,11 +281,9 @@ ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *i
 {
     size_t count = freeze->threads.count, used = 0, from = 0;
     struct ms_thread *threads = calloc(count ? count : 1, sizeof *threads);
-    ms_auto_free uint8_t *scratch = malloc(XSTATE_LIMIT);
-    if (!threads || !scratch) {
-        free(threads);
+    if (!threads)
         return ms_error_nomem("the registers");
-    }
+    size_t room_used = 0;
     unsigned stuck = 0;
     for (size_t i = 0; i < count; i++) {
         const struct ms_frozen *frozen = &freeze->threads.items[i];
@@ -287,12 +297,10 @@ ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *i
             thread->state = known->state;
         }
         if (frozen->state == MS_STOPPED)
-            get_registers(thread, scratch);
+            get_registers(thread, &image->source->xstates, &room_used);
         else
             guess_registers(thread), stuck++;
     }
-    for (size_t i = 0; i < image->thread_count; i++)
-        free(image->threads[i].xstate);
     free(image->threads);
     image->threads = threads;
     image->thread_count = used;

@@ -31,6 +31,9 @@ struct ms_freeze {
  */
 ms_result ms_freeze_start(const struct ms_image *image, struct ms_freeze *freeze);
 
+/* Before the stop: makes room for the vector registers of about THREADS threads. */
+ms_result ms_freeze_prepare(struct ms_image *image, size_t threads);
+
 /* Fills image->threads with the registers; keeps names and states already there. */
 ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *image);
 

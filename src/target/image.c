@@ -52,6 +52,7 @@ static void source_free(struct ms_image_source *source)
     close_if_open(source->mem_fd);
     close_if_open(source->pagemap_fd);
     ms_reserve_free(&source->store);
+    ms_reserve_free(&source->xstates);
     if (source->core)
         munmap((void *)source->core, source->core_size);
     for (size_t i = 0; i < source->files.count; i++)
@@ -70,8 +71,6 @@ void ms_image_free(struct ms_image *image)
     if (!image)
         return;
     ms_image_drop_regions(image);
-    for (size_t i = 0; i < image->thread_count; i++)
-        free(image->threads[i].xstate);
     free(image->threads);
     free(image->auxv);
     ms_vector_free(&image->kernel_pointers);

@@ -21,6 +21,7 @@ struct ms_image_source {
     int pagemap_fd;  /* /proc/TID/pagemap, -1 for a core */
     struct ms_reserve store; /* kept bytes of a live target */
     size_t stored;           /* bytes used of it */
+    struct ms_reserve xstates; /* vector registers of a live target's threads */
     const uint8_t *core;     /* the whole core file, mapped; NULL for a live target */
     size_t core_size;
     char *exe;     /* --exe, owned, or NULL */
