@@ -347,12 +347,13 @@ static struct ms_error *add_heaps(struct ms_heap *heap, const struct ms_image *i
     return NULL;
 }
 
-static const struct ms_region *brk_region(const struct ms_image *image)
+/* [heap]. A core does not name it, and it need not be near the program (static PIE): then sbrk_base tells. */
+static const struct ms_region *brk_region(const struct ms_image *image, const struct glibc *g)
 {
     for (size_t i = 0; i < image->region_count; i++)
         if (image->regions[i].kind == MS_REGION_BRK)
             return &image->regions[i];
-    return NULL;
+    return g->sbrk_base && !g->arenas.items[0].noncontiguous ? ms_image_region(image, g->sbrk_base) : NULL;
 }
 
 /* Contiguous end of the maps that begin with R: a part made executable splits [heap]. */
@@ -461,7 +462,7 @@ static struct ms_error *add_main(struct ms_heap *heap, const struct ms_image *im
     const struct glibc_arena *a = &g->arenas.items[0];
     if (a->system_mem == 0)
         return NULL; /* not used yet, or only for mmapped chunks */
-    const struct ms_region *brk = brk_region(image);
+    const struct ms_region *brk = brk_region(image, g);
     if (brk) {
         uint64_t base = g->sbrk_base ? g->sbrk_base : brk->start;
         uint64_t start = (base + 15) & ~15ull, end = brk_end(image, brk);
