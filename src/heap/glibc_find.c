@@ -386,14 +386,6 @@ static bool chunks_at(const struct ms_image *image, uint64_t start, uint64_t end
     return true;
 }
 
-static bool claimed(const struct ms_heap *heap, uint64_t start, uint64_t end)
-{
-    for (size_t i = 0; i < heap->segments.count; i++)
-        if (heap->segments.items[i].start < end && heap->segments.items[i].end > start)
-            return true;
-    return false;
-}
-
 static bool is_plain_anon(const struct ms_region *r)
 {
     return r->kind == MS_REGION_ANON && (r->prot & MS_WRITE) && r->surveyed && r->run_count;
@@ -426,32 +418,38 @@ static uint64_t piece_end(const struct ms_image *image, uint64_t start, uint64_t
     return 0;
 }
 
-/* Its pieces in R, which may have merged with the maps of other things. */
-static struct ms_error *add_main_pieces(struct ms_heap *heap, const struct ms_image *image,
-                                        const struct ms_region *r, uint64_t top)
+/* Its pieces in [start, end), where the maps of other things may have merged with its own. */
+static struct ms_error *add_main_pieces(struct ms_heap *heap, const struct ms_image *image, uint64_t start,
+                                        uint64_t end, uint64_t top)
 {
     bool found = false;
-    for (uint64_t at = r->start; at < r->end;) {
-        uint64_t end = chunks_at(image, at, r->end, top) ? piece_end(image, at, r->end, top) : 0;
-        if (end) {
-            MS_TRY(add_arena_segment(heap, 0, at, end, top));
-            found = true;
-        }
-        at = end ? (end + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1) : at + MS_PAGE;
+    for (uint64_t at = start; at < end;) {
+        uint64_t last = chunks_at(image, at, end, top) ? piece_end(image, at, end, top) : 0;
+        if (last)
+            MS_TRY(add_arena_segment(heap, 0, at, last, top));
+        found |= last != 0;
+        at = last ? (last + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1) : at + MS_PAGE;
     }
     /* Damaged: take all of it. */
-    return !found && chunks_at(image, r->start, r->end, top)
-               ? add_arena_segment(heap, 0, r->start, r->end, top) : NULL;
+    return !found && chunks_at(image, start, end, top) ? add_arena_segment(heap, 0, start, end, top) : NULL;
 }
 
-/* When brk could not grow, or with the tunable hugetlb=2, the main arena is in anonymous maps. */
+/*
+ * When brk could not grow, or with the tunable hugetlb=2, the main arena is in
+ * anonymous maps. A block of it may have been made read-only.
+ */
 static struct ms_error *add_main_maps(struct ms_heap *heap, const struct ms_image *image)
 {
     const struct glibc *g = heap->state;
     for (size_t i = 0; i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
-        if (is_plain_anon(r) && !claimed(heap, r->start, r->end))
-            MS_TRY(add_main_pieces(heap, image, r, g->arenas.items[0].top));
+        uint64_t end = r->end;
+        if (!is_plain_anon(r))
+            continue;
+        for (; i + 1 < image->region_count && image->regions[i + 1].start == end &&
+               image->regions[i + 1].kind == MS_REGION_ANON && image->regions[i + 1].prot & MS_READ; i++)
+            end = image->regions[i + 1].end;
+        MS_TRY(add_main_pieces(heap, image, r->start, end, g->arenas.items[0].top));
     }
     return NULL;
 }
