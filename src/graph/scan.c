@@ -200,7 +200,10 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
         while (maybe) {
             unsigned bit = (unsigned)__builtin_ctzll(maybe);
             maybe &= maybe - 1;
-            uint64_t target = ms_zone_target(map, words[bit]);
+            /* Most pointers stay in the segment they are in. */
+            uint64_t offset = words[bit] - s->base;
+            uint64_t target = offset - (s->start - s->base) < s->end - s->start
+                                  ? 2 * s->first + ms_unit_of(offset) : ms_zone_target(map, words[bit]);
             if (target == MS_NOTHING)
                 continue;
             if (width == 4)

@@ -54,6 +54,12 @@ struct ms_error *ms_roots_add_words(struct ms_scan *scan, const struct ms_image 
 struct ms_error *ms_zones_make(struct ms_scan *scan, const struct ms_image *image);
 void ms_zones_drop(struct zone_map *map);
 
+/* An unaligned pointer is an interior one: it goes to the odd unit of its granule. */
+static inline uint64_t ms_unit_of(uint64_t offset)
+{
+    return offset % 8 ? offset / 16 * 2 + 1 : offset / 8;
+}
+
 /* The target of pointer WORD, or MS_NOTHING. Here, because it is called for every word that may point. */
 static inline uint64_t ms_zone_target(const struct zone_map *map, uint64_t word)
 {
@@ -69,9 +75,7 @@ static inline uint64_t ms_zone_target(const struct zone_map *map, uint64_t word)
             return MS_NOTHING;
     if (word < z->start)
         return MS_NOTHING;
-    /* An unaligned pointer is an interior one: it goes to the odd unit of its granule. */
-    uint64_t offset = word - z->base;
-    return z->target + (offset % 8 ? offset / 16 * 2 + 1 : offset / 8);
+    return z->target + ms_unit_of(word - z->base);
 }
 
 /* filter.c: the fastest that this CPU can run. */

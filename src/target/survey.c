@@ -13,6 +13,7 @@
 #define PM_FILE (1ull << 61)
 #define PM_GUARD (1ull << 58) /* Linux 6.15: MADV_GUARD_INSTALL; touching it kills */
 #define PM_EXCLUSIVE (1ull << 56)
+#define PM_KIND (PM_PRESENT | PM_SWAP | PM_FILE | PM_GUARD | PM_EXCLUSIVE)
 
 /* PAGEMAP_SCAN, include/uapi/linux/fs.h of Linux 6.7; headers of Debian 12 are older. */
 struct page_region {
@@ -42,34 +43,34 @@ struct run_list {
     MS_VECTOR(struct guard) guards;
 };
 
-static struct ms_error *add_guard(struct run_list *list, uint64_t address)
+static struct ms_error *add_guard(struct run_list *list, uint64_t start, uint64_t end)
 {
     struct guard *last = list->guards.count ? &list->guards.items[list->guards.count - 1] : NULL;
-    if (last && last->end == address) {
-        last->end += MS_PAGE;
+    if (last && last->end == start) {
+        last->end = end;
         return NULL;
     }
     struct guard *guard = ms_vector_add(&list->guards);
     if (!guard)
         return ms_error_nomem("the list of guards");
-    *guard = (struct guard){address, address + MS_PAGE};
+    *guard = (struct guard){start, end};
     return NULL;
 }
 
-static struct ms_error *add_page(struct run_list *list, uint64_t address, uint64_t entry)
+/* Pages [start, end) that are there, all of one kind by their ENTRY. */
+static struct ms_error *add_pages(struct run_list *list, uint64_t start, uint64_t end, uint64_t entry)
 {
     bool file = entry & PM_FILE, swapped = !(entry & PM_PRESENT);
     bool shared = !(entry & PM_EXCLUSIVE) && !swapped;
     struct ms_run *last = list->runs.count ? &list->runs.items[list->runs.count - 1] : NULL;
-    if (last && last->end == address && last->file == file && last->swapped == swapped &&
-        last->shared == shared) {
-        last->end += MS_PAGE;
+    if (last && last->end == start && last->file == file && last->swapped == swapped && last->shared == shared) {
+        last->end = end;
         return NULL;
     }
     struct ms_run *run = ms_vector_add(&list->runs);
     if (!run)
         return ms_error_nomem("the list of pages");
-    *run = (struct ms_run){address, address + MS_PAGE, NULL, shared, file, swapped};
+    *run = (struct ms_run){start, end, NULL, shared, file, swapped};
     return NULL;
 }
 
@@ -86,11 +87,15 @@ static struct ms_error *read_entries(const struct ms_image *image, struct run_li
             return ms_error_again(ms_error_errno(MS_TARGET, got < 0 ? errno : ESRCH,
                                                  "cannot read pagemap of process %d", image->pid));
         pages = (size_t)got / 8;
-        for (size_t i = 0; i < pages; i++)
-            if (scratch[i] & PM_GUARD)
-                MS_TRY(add_guard(list, start + i * MS_PAGE));
-            else if (scratch[i] & (PM_PRESENT | PM_SWAP))
-                MS_TRY(add_page(list, start + i * MS_PAGE, scratch[i]));
+        for (size_t i = 0, next; i < pages; i = next) {
+            const uint64_t kind = scratch[i] & PM_KIND;
+            for (next = i + 1; next < pages && (scratch[next] & PM_KIND) == kind; next++)
+                ;
+            if (kind & PM_GUARD)
+                MS_TRY(add_guard(list, start + i * MS_PAGE, start + next * MS_PAGE));
+            else if (kind & (PM_PRESENT | PM_SWAP))
+                MS_TRY(add_pages(list, start + i * MS_PAGE, start + next * MS_PAGE, kind));
+        }
         start += pages * MS_PAGE;
     }
     return NULL;
