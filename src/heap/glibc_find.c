@@ -703,16 +703,22 @@ static struct ms_error *add_mapped(struct ms_heap *heap, struct ms_image *image)
  */
 static struct ms_error *add_thread_roots(struct ms_heap *heap, const struct ms_image *image)
 {
-    for (size_t i = 0; i < image->thread_count; i++) {
-        uint64_t tcb = image->threads[i].registers[MS_REG_FS_BASE], dtv;
-        if (!tcb || !ms_image_read_word(image, tcb + 8, &dtv))
-            continue;
-        struct ms_exact_root *root = ms_vector_add(&heap->exact_roots);
-        if (!root)
+    const size_t count = image->thread_count;
+    ms_auto_free uint64_t *places = calloc(count + 1, sizeof *places);
+    ms_auto_free uint64_t *vectors = calloc(count + 1, sizeof *vectors);
+    if (!places || !vectors)
+        return ms_error_nomem("the roots");
+    for (size_t i = 0; i < count; i++)
+        places[i] = image->threads[i].registers[MS_REG_FS_BASE] + 8;
+    ms_image_gather(image, places, count, sizeof *vectors, (uint8_t *)vectors);
+    for (size_t i = 0; i < count; i++) {
+        struct ms_exact_root *root = vectors[i] ? ms_vector_add(&heap->exact_roots) : NULL;
+        if (root)
+            *root = (struct ms_exact_root){vectors[i], places[i], "dtv"};
+        else if (vectors[i])
             return ms_error_nomem("the roots");
-        *root = (struct ms_exact_root){dtv, tcb + 8, "dtv"};
-        if (!heap->pointer_guard)
-            ms_image_read_word(image, tcb + 48, &heap->pointer_guard);
+        if (!heap->pointer_guard && vectors[i])
+            ms_image_read_word(image, places[i] + 40, &heap->pointer_guard);
     }
     return NULL;
 }
