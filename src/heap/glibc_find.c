@@ -697,6 +697,58 @@ static struct ms_error *add_mapped(struct ms_heap *heap, struct ms_image *image)
 
 /* --- what only glibc knows --------------------------------------------------------------------- */
 
+#define PTHREAD_WORDS 288u /* of struct pthread, 2.31 to 2.44 */
+#define FRAME_LIMIT 4096u
+enum { JB_RSP = 6, JB_PC = 7 }; /* sysdeps/x86_64/jmpbuf-offsets.h */
+
+static uint64_t unrotate(uint64_t word)
+{
+    return word >> 17 | word << 47;
+}
+
+/* The word among the module's own data with which the jmp_buf at ADDRESS makes sense, or 0. */
+static uint64_t guard_of_frame(const struct ms_image *image, const char *module, uint64_t address,
+                               const uint64_t *jmp_buf)
+{
+    uint64_t words[MS_PAGE / 8];
+    for (size_t i = 0; i < image->region_count; i++) {
+        const struct ms_region *r = &image->regions[i];
+        if (r->kind != MS_REGION_FILE || r->prot & MS_EXEC || strcmp(r->path, module) != 0)
+            continue;
+        for (size_t j = 0; j < r->run_count; j++)
+            for (uint64_t at = r->runs[j].start; !r->runs[j].file && at < r->runs[j].end; at += MS_PAGE) {
+                if (!ms_image_read(image, at, words, sizeof words))
+                    continue;
+                for (size_t k = 0; k < MS_PAGE / 8; k++) {
+                    uint64_t sp = unrotate(jmp_buf[JB_RSP]) ^ words[k], pc = unrotate(jmp_buf[JB_PC]) ^ words[k];
+                    const struct ms_region *code = address - sp < FRAME_LIMIT ? ms_image_region(image, pc) : NULL;
+                    if (words[k] && code && code->prot & MS_EXEC)
+                        return words[k];
+                }
+            }
+    }
+    return 0;
+}
+
+/*
+ * From 2.44 on the pointer guard is a variable in ld.so's RELRO, or a static
+ * program's. Which one, the jmp_buf tells that a thread's first frame has
+ * (__libc_start_call_main(), start_thread(): struct pthread.cleanup_jmp_buf).
+ */
+static void find_guard(struct ms_heap *heap, const struct ms_image *image)
+{
+    const struct ms_region *loader = ms_image_region(image, ms_image_auxv(image, AT_BASE));
+    const char *module = loader ? loader->path : image->exe;
+    uint64_t words[PTHREAD_WORDS], jmp_buf[8];
+    if (heap->pointer_guard || !module || !image->thread_count ||
+        !ms_image_read(image, image->threads[0].registers[MS_REG_FS_BASE], words, sizeof words))
+        return;
+    for (size_t i = 0; i < PTHREAD_WORDS && !heap->pointer_guard; i++)
+        if (words[i] && words[i] % 8 == 0 && is_writable(image, words[i]) &&
+            ms_image_read(image, words[i], jmp_buf, sizeof jmp_buf) && jmp_buf[JB_RSP] && jmp_buf[JB_PC])
+            heap->pointer_guard = guard_of_frame(image, module, words[i], jmp_buf);
+}
+
 /*
  * struct pthread at the thread pointer (sysdeps/x86_64/nptl/tls.h, tcbhead_t):
  * dtv at +8 points 16 bytes into its block, pointer_guard is at +48 up to 2.43 (0 later: in ld.so).
@@ -754,5 +806,7 @@ struct ms_error *glibc_discover(struct ms_heap *heap, struct ms_image *image, bo
         MS_TRY(add_heaps(heap, image, i));
     MS_TRY(add_mapped(heap, image));
     find_code(heap, image);
-    return add_thread_roots(heap, image);
+    MS_TRY(add_thread_roots(heap, image));
+    find_guard(heap, image);
+    return NULL;
 }

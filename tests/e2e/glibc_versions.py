@@ -18,7 +18,7 @@ from harness import cases, check, check_equal
 REQUIRED = ("trixie", "sid")
 WELCOME = ("bullseye", "experimental")
 FIXTURES = [("direct",), ("arenas",), ("freed",), ("memalign",), ("mmapped",), ("stale",),
-            ("roots_threads",), ("roots_dtls",), ("brkblocked",), ("direct_static",),
+            ("roots_threads",), ("roots_libc",), ("roots_dtls",), ("brkblocked",), ("direct_static",),
             ("arenas_static",)]
 PACKAGES = ("libc6", "libc6-dev")
 
