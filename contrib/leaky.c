@@ -108,16 +108,16 @@ static void process(unsigned number)
 
     snprintf(note, sizeof(note), "order %u: leave it at the door", number);
     set_note(order, note);
-    if (number % 50 == 0) {
+    if (number % 10 == 0) {
         snprintf(note, sizeof(note), "order %u: ring twice, then leave it", number);
         set_note(order, note);
     }
     history[number] = must(strdup(note));
-    if (number % 500 == 7) {
+    if (number % 50 == 7) {
         refuse(order);
         return;
     }
-    if (number % 200 == 3)
+    if (number % 20 == 3)
         log_in(customer);
     free_order(last_order[customer]);
     last_order[customer] = order;
@@ -137,7 +137,7 @@ int main(void)
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
     process_all();
     printf("leaky has pid %d: %d notes, %d orders of %d items and %d rings of two are lost; ready\n",
-           (int)getpid(), ORDERS / 50, ORDERS / 500, ITEMS, ORDERS / 200);
+           (int)getpid(), ORDERS / 10, ORDERS / 50, ITEMS, ORDERS / 20);
     fflush(stdout);
     for (;;)
         sleep(1);
