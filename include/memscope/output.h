@@ -9,6 +9,7 @@
 #include "memscope/image.h"
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
+#include "memscope/units.h"
 
 enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
 
@@ -19,8 +20,6 @@ struct ms_view {
     bool quiet;
 };
 
-/* Human size, binary units: "1.2 MiB"; BUFFER of at least 16 bytes is returned. */
-char *ms_size_text(uint64_t bytes, char buffer[16]);
 /* Decimal with thousands separated by commas; BUFFER of at least 32 bytes is returned. */
 char *ms_count_text(uint64_t count, char buffer[32]);
 /* Writes SIZE bytes of the target so that no byte can reach a terminal raw: C escapes, UTF-8 kept when valid and printable. */

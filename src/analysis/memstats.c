@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memscope/units.h"
+
 const struct ms_row_info ms_rows[MS_ROWS] = {
     [MS_ROW_LIVE] = {"live", "heap: live, reachable", true},
     [MS_ROW_POSSIBLE] = {"possibly_lost", "heap: possibly lost", true},
@@ -232,9 +234,10 @@ static void account_regions(const struct ms_scan *scan, struct ms_image *image, 
 
 /* --- the verdict ------------------------------------------------------------------------------- */
 
-static double mib(uint64_t bytes)
+/* Share of a whole in per cent. */
+static double percent(uint64_t part, uint64_t whole)
 {
-    return (double)bytes / (1 << 20);
+    return whole ? 100.0 * (double)part / (double)whole : 0;
 }
 
 static void judge(struct ms_memstats *s)
@@ -245,28 +248,29 @@ static void judge(struct ms_memstats *s)
         heap += ms_rows[i].heap ? row[i] : 0;
     uint64_t cached = row[MS_ROW_FREE_TRIM] + row[MS_ROW_TOP] + row[MS_ROW_TCACHE] + row[MS_ROW_FASTBIN];
     uint64_t pinned = row[MS_ROW_FREE_PINNED], live = row[MS_ROW_LIVE] + row[MS_ROW_POSSIBLE];
-    const double of_heap = heap ? 100.0 / (double)heap : 0, of_rss = s->total ? 100.0 / (double)s->total : 0;
-    if (row[MS_ROW_LOST] > heap / 20) {
+    uint64_t lost = row[MS_ROW_LOST];
+    char size[16], trim[16];
+    if (lost > heap / 20) {
         s->verdict = MS_VERDICT_LEAK;
-        snprintf(s->reason, sizeof s->reason, "%.1f MiB, %.0f%% of the heap, is lost: no pointer leads there."
-                 " `memscope leaks` lists it", mib(row[MS_ROW_LOST]), (double)row[MS_ROW_LOST] * of_heap);
+        snprintf(s->reason, sizeof s->reason, "%s, %.0f%% of the heap, is lost: no pointer leads there."
+                 " `memscope leaks` lists it", ms_size_text(lost, size), percent(lost, heap));
     } else if (heap < s->total / 2) {
         s->verdict = MS_VERDICT_NOT_HEAP;
-        snprintf(s->reason, sizeof s->reason, "the malloc heap is %.1f MiB, only %.0f%% of resident memory;"
-                 " look at the other rows", mib(heap), (double)heap * of_rss);
+        snprintf(s->reason, sizeof s->reason, "the malloc heap is %s, only %.0f%% of resident memory;"
+                 " look at the other rows", ms_size_text(heap, size), percent(heap, s->total));
     } else if (pinned > heap * 3 / 10 && pinned >= cached) {
         s->verdict = MS_VERDICT_FRAGMENTATION;
-        snprintf(s->reason, sizeof s->reason, "%.1f MiB, %.0f%% of the heap, is free but shares its pages with"
-                 " live blocks, so it cannot be given back", mib(pinned), (double)pinned * of_heap);
+        snprintf(s->reason, sizeof s->reason, "%s, %.0f%% of the heap, is free but shares its pages with"
+                 " live blocks, so it cannot be given back", ms_size_text(pinned, size), percent(pinned, heap));
     } else if (cached > heap * 3 / 10) {
         s->verdict = MS_VERDICT_CACHING;
-        snprintf(s->reason, sizeof s->reason, "%.1f MiB, %.0f%% of the heap, is free and kept by the allocator;"
-                 " malloc_trim would give back %.1f MiB of it", mib(cached), (double)cached * of_heap,
-                 mib(row[MS_ROW_FREE_TRIM] + row[MS_ROW_TOP]));
+        snprintf(s->reason, sizeof s->reason, "%s, %.0f%% of the heap, is free and kept by the allocator;"
+                 " malloc_trim would give back %s of it", ms_size_text(cached, size), percent(cached, heap),
+                 ms_size_text(row[MS_ROW_FREE_TRIM] + row[MS_ROW_TOP], trim));
     } else {
         s->verdict = MS_VERDICT_RETAINED;
-        snprintf(s->reason, sizeof s->reason, "%.1f MiB, %.0f%% of the heap, is live: the program still holds"
-                 " pointers to it", mib(live), (double)live * of_heap);
+        snprintf(s->reason, sizeof s->reason, "%s, %.0f%% of the heap, is live: the program still holds"
+                 " pointers to it", ms_size_text(live, size), percent(live, heap));
     }
 }
 
