@@ -1,4 +1,4 @@
-# tunables.py - heaps of programs that tune malloc by GLIBC_TUNABLES, and that shrink and trim them.
+# tunables.py - heaps of programs that tune malloc by GLIBC_TUNABLES.
 import sys
 
 import harness
