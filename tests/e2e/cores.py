@@ -4,6 +4,7 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -65,6 +66,34 @@ def kernel_core(target, directory):
     return os.path.join(directory, files[0])
 
 
+def notes(path):
+    """The bytes of a core's notes, where registers are."""
+    with open(path, "rb") as core:
+        header = core.read(64)
+        count = struct.unpack_from("<H", header, 56)[0]
+        core.seek(struct.unpack_from("<Q", header, 32)[0])
+        segments = [struct.unpack("<IIQQQQQQ", core.read(56)) for _ in range(count)]
+        found = b""
+        for segment in segments:
+            if segment[0] == 4:  # PT_NOTE
+                core.seek(segment[2])
+                found += core.read(segment[5])
+    return found
+
+
+def forget_what_gdb_lost(truth, live, path):
+    """
+    gdb before 14 has fixed places for the AVX-512 registers, which are Intel's: on other CPUs its
+    cores miss some of them. What is in no note of the core cannot be found there.
+    """
+    registers = notes(path)
+    for address, (name, size, kinds, usable) in list(truth.blocks.items()):
+        if (name.startswith(("zmm", "opmask")) and kinds == {"reachable"}
+                and struct.pack("<Q", address) not in registers):
+            truth.blocks[address] = (name, size, {"definite"}, usable)
+            live[address] = ("definite", usable)
+
+
 def compare_all(truth, live, path):
     """The core tells the truth, and what it tells is what the live process told."""
     run = harness.leaks(path)
@@ -80,7 +109,10 @@ def compare_all(truth, live, path):
 def from_gcore(case):
     target = harness.start(*case)
     live = harness.listed(harness.leaks(target))
-    compare_all(target.truth, live, gcore(target))
+    path = gcore(target)
+    if case[0] == "roots_regs":
+        forget_what_gdb_lost(target.truth, live, path)
+    compare_all(target.truth, live, path)
     target.check_unharmed()
 
 

@@ -404,9 +404,32 @@ def prove(pid, lost):
             check(inside, "%#x is called lost, but %s at %#x points to it" % (target, what, place))
 
 
+def compare_planted(pid, name, planted, found):
+    """
+    Planted blocks are lost, in their kinds. A program that nobody scrubbed may have a word that by
+    chance points into a large one: then, and only then, may that one be possibly lost.
+    """
+    ours = {a: b for a, b in found.items() if a in planted.blocks}
+    wrong = {a: b[3] for a, b in planted.blocks.items()
+             if found.get(a, ("reachable",))[0] not in b[2]}
+    places = where.pointers(pid, wrong) if wrong else []
+    by_chance = {place[0] for place in places if 0 < place[1] < wrong[place[0]]
+                 and found.get(place[0], ("",))[0] == "possible"}
+    check(len(by_chance) <= 4, "%d blocks possibly lost by chance is too much" % len(by_chance))
+    for address in by_chance:
+        block = planted.blocks.pop(address)
+        ours.pop(address)
+        check(block[2] == {"definite"} and block[3] >= 4096, "%s is not large" % block[0])
+    try:
+        harness.compare(planted, ours)
+    except harness.Failure as failure:
+        raise harness.Failure("%s: %s\npointers to these now: %s" % (name, failure, [
+            "%#x+%d at %#x in %s" % place for place in places[:20]]))
+
+
 def look(program, pid, directory=None, idle=False):
     """One report: complete, and nothing lost but what was planted or is known to be."""
-    run = harness.leaks(pid, expect=(0, 1, 3, 4))
+    run = harness.memscope("leaks", "-j", "--list", pid, expect=(0, 1, 3, 4))
     if run.status == 3 and not alive(pid):
         return  # a process of a server may end at any time
     try:
@@ -424,13 +447,7 @@ def look(program, pid, directory=None, idle=False):
           % (name, len(lost), listing[:8]))
     if idle and lost:
         prove(pid, lost)
-    try:
-        harness.compare(planted, {a: b for a, b in found.items() if a in planted.blocks})
-    except harness.Failure as failure:
-        wrong = {a: b[3] for a, b in planted.blocks.items()
-                 if found.get(a, ("reachable",))[0] not in b[2]}
-        places = ["%#x+%d at %#x in %s" % place for place in where.pointers(pid, wrong)][:20]
-        raise harness.Failure("%s: %s\npointers to these now: %s" % (name, failure, places))
+    compare_planted(pid, name, planted, found)
 
 
 def with_load(program, seconds, work):
