@@ -29,17 +29,17 @@ struct ms_error {
 
 /* Makes an error; printf-like. */
 ms_result ms_error(enum ms_status status, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((returns_nonnull, format(printf, 2, 3)));
 
 /* The same with ": " and strerror(errnum) appended. */
 ms_result ms_error_errno(enum ms_status status, int errnum, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((returns_nonnull, format(printf, 3, 4)));
 
-/* Marks an error as one that another try may not have; returns it. The static one is left as it is. */
-ms_result ms_error_again(struct ms_error *error);
+/* Marks ERROR, which is not NULL, as one that another try may not have; returns it. */
+ms_result ms_error_again(struct ms_error *error) __attribute__((nonnull, returns_nonnull));
 
 /* Out of memory while doing WHAT. */
-ms_result ms_error_nomem(const char *what);
+ms_result ms_error_nomem(const char *what) __attribute__((returns_nonnull));
 
 /* Frees an error; NULL is allowed. */
 void ms_error_free(struct ms_error *error);

@@ -46,7 +46,7 @@ struct ms_error *ms_error_errno(enum ms_status status, int errnum, const char *f
 
 struct ms_error *ms_error_again(struct ms_error *error)
 {
-    if (error && error != &no_memory_for_error)
+    if (error != &no_memory_for_error)
         error->again = true;
     return error;
 }

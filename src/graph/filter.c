@@ -19,10 +19,11 @@ __attribute__((target("avx2"))) static uint64_t filter_avx2(const uint64_t *word
                                                              const uint64_t span[2])
 {
     const uint64_t flip = 1ull << 63;
-    const __m256i low0 = _mm256_set1_epi64x((long long)(low[0] + flip));
-    const __m256i low1 = _mm256_set1_epi64x((long long)(low[1] + flip));
-    const __m256i span0 = _mm256_set1_epi64x((long long)(span[0] ^ flip));
-    const __m256i span1 = _mm256_set1_epi64x((long long)(span[1] ^ flip));
+    const uint64_t moved[4] = {low[0] + flip, low[1] + flip, span[0] ^ flip, span[1] ^ flip};
+    const __m256i low0 = _mm256_set1_epi64x((long long)moved[0]);
+    const __m256i low1 = _mm256_set1_epi64x((long long)moved[1]);
+    const __m256i span0 = _mm256_set1_epi64x((long long)moved[2]);
+    const __m256i span1 = _mm256_set1_epi64x((long long)moved[3]);
     uint64_t bits = 0;
     for (unsigned i = 0; i < 64; i += 4) {
         __m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(words + i));

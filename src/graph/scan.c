@@ -153,15 +153,14 @@ static struct ms_error *plan(void *self, struct ms_image *image, struct ms_spans
 
 /* --- in the stop: words ------------------------------------------------------------------------ */
 
-/* Bits of the words of the line at ADDRESS that lie in [start, end). */
+/* Bits of the words of the line at ADDRESS that lie wholly in [start, end). */
 static uint64_t inside(uint64_t address, uint64_t start, uint64_t end)
 {
-    uint64_t bits = UINT64_MAX;
-    if (start > address)
-        bits = start - address >= 512 ? 0 : bits << (start - address + 7) / 8;
-    if (end < address + 512)
-        bits &= end <= address ? 0 : UINT64_MAX >> (64 - (end - address) / 8);
-    return bits;
+    const uint64_t first = start > address ? (start - address + 7) / 8 : 0;
+    const uint64_t last = end > address ? (end - address) / 8 : 0; /* exclusive */
+    if (first >= 64 || last <= first)
+        return 0;
+    return UINT64_MAX << first & (last < 64 ? (1ull << last) - 1 : UINT64_MAX);
 }
 
 /* Makes sure that a whole window's targets have room; false when there is none left. */

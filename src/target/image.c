@@ -97,7 +97,8 @@ const char *ms_image_string(struct ms_image *image, const char *s)
         free(copy);
         return NULL;
     }
-    return *slot = copy;
+    *slot = copy;
+    return copy;
 }
 
 void ms_image_warn(struct ms_image *image, const char *format, ...)

@@ -448,12 +448,16 @@ void ms_proc_find_epolls(const struct ms_image *image, struct ms_epolls *epolls)
     closedir(dir);
 }
 
-static void add_pointers(struct ms_image *image, const char *name, const char *key, const char *source)
+/* Adds the hexadecimal numbers that follow KEY, and after that MARK, in a file of /proc/TID. */
+static void add_pointers(struct ms_image *image, const char *name, const char *key, char mark,
+                         const char *source)
 {
     ms_auto_free char *text = ms_proc_read(image->source->proc_fd, name, NULL);
-    for (const char *at = text; at && (at = strstr(at, key));) {
+    const char *at = text ? strstr(text, key) : NULL;
+    for (; at; at = strstr(at, key)) {
         at += strlen(key);
-        uint64_t value = strtoull(at, NULL, 16);
+        const char *marked = mark ? strchr(at, mark) : NULL;
+        uint64_t value = strtoull(marked ? marked + 1 : at, NULL, 16);
         struct ms_kernel_pointer *p = value ? ms_vector_add(&image->kernel_pointers) : NULL;
         if (p)
             *p = (struct ms_kernel_pointer){value, source};
@@ -467,15 +471,8 @@ void ms_proc_kernel_pointers(struct ms_image *image, const struct ms_epolls *epo
         char name[32];
         snprintf(name, sizeof name, "fdinfo/%d", epolls->fds.items[i]);
         /* "tfd: 5 events: 19 data: ffff…  pos:0 ino:… sdev:…" (fs/eventpoll.c, ep_show_fdinfo) */
-        add_pointers(image, name, "data:", "epoll");
+        add_pointers(image, name, "data:", '\0', "epoll");
     }
     /* "signal: 34/00007f…" is sigev_value (fs/proc/base.c, show_timer) */
-    ms_auto_free char *timers = ms_proc_read(image->source->proc_fd, "timers", NULL);
-    for (const char *at = timers; at && (at = strstr(at, "signal: "));) {
-        at = strchr(at, '/');
-        uint64_t value = at ? strtoull(at + 1, NULL, 16) : 0;
-        struct ms_kernel_pointer *p = value ? ms_vector_add(&image->kernel_pointers) : NULL;
-        if (p)
-            *p = (struct ms_kernel_pointer){value, "timer"};
-    }
+    add_pointers(image, "timers", "signal: ", '/', "timer");
 }
