@@ -1,6 +1,5 @@
 /* Lost blocks: which of them hold the others, rings included. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "memscope/graph.h"
 
@@ -99,6 +98,8 @@ static struct ms_error *collect(struct finder *f)
     if (count >= NO_INDEX)
         return ms_error(MS_TARGET, "more than 4 billion blocks are lost: memscope cannot group so many");
     f->lost->count = count;
+    if (count == 0)
+        return NULL;
     f->lost->starts = malloc((count + 1) * sizeof *f->lost->starts);
     f->lost->leader = malloc((count + 1) * sizeof *f->lost->leader);
     f->finish = malloc((count + 1) * sizeof *f->finish);
@@ -108,7 +109,6 @@ static struct ms_error *collect(struct finder *f)
     for (uint64_t l = 0; l < lines; l++)
         for (uint32_t bits = lost_bits(&f->heap->lines[l]); bits; bits &= bits - 1)
             f->lost->starts[i++] = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
-    memset(f->lost->leader, 0xff, (count + 1) * sizeof *f->lost->leader);
     return NULL;
 }
 
@@ -190,11 +190,20 @@ static struct ms_error *claim(struct finder *f, uint32_t index)
     return NULL;
 }
 
+static void forget_leaders(struct ms_lost *lost)
+{
+    for (size_t i = 0; i < lost->count; i++)
+        lost->leader[i] = NO_INDEX;
+}
+
 static struct ms_error *find(struct finder *f)
 {
     MS_TRY(collect(f));
+    if (!f->finish)
+        return NULL; /* collect() has found none */
+    forget_leaders(f->lost);
     MS_TRY(order(f));
-    memset(f->lost->leader, 0xff, (f->lost->count + 1) * sizeof *f->lost->leader);
+    forget_leaders(f->lost);
     for (size_t i = f->lost->count; i-- > 0;)
         if (f->lost->leader[f->finish[i]] == NO_INDEX)
             MS_TRY(claim(f, f->finish[i]));

@@ -44,31 +44,37 @@ static void progress(const struct capture *c, const char *stage, uint64_t done, 
 
 /* --- before the stop --------------------------------------------------------------------------- */
 
-/* Room for the threads' registers; their names and states too if wanted: both too slow in the stop. */
-static struct ms_error *meet_threads(struct ms_image *image, bool names)
+/* Names and states of the threads TIDS. */
+static struct ms_error *name_threads(struct ms_image *image, const struct ms_tids *tids)
+{
+    image->threads = calloc(tids->list.count + 1, sizeof *image->threads);
+    if (!image->threads)
+        return ms_error_nomem("the threads");
+    for (size_t i = 0; i < tids->list.count; i++) {
+        struct ms_thread *thread = &image->threads[image->thread_count++];
+        char path[64];
+        snprintf(path, sizeof path, "task/%d/stat", tids->list.items[i]);
+        ms_auto_free char *stat = ms_proc_read(image->source->proc_fd, path, NULL);
+        char *name = stat ? strchr(stat, '(') : NULL, *end = stat ? strrchr(stat, ')') : NULL;
+        thread->tid = tids->list.items[i];
+        if (!name || !end || end < name || end[1] != ' ')
+            continue;
+        size_t length = (size_t)(end - name - 1), most = sizeof thread->name - 1;
+        memcpy(thread->name, name + 1, length < most ? length : most);
+        thread->state = end[2];
+    }
+    return NULL;
+}
+
+/* Room for the threads' registers; their names too for a full image: both too slow in the stop. */
+static struct ms_error *meet_threads(struct ms_image *image, bool full)
 {
     struct ms_tids tids = {{0}};
     struct ms_error *error = ms_proc_tasks(image->source, &tids);
     if (!error)
         error = ms_freeze_prepare(image, tids.list.count);
-    if (!error && names) {
-        image->threads = calloc(tids.list.count ? tids.list.count : 1, sizeof *image->threads);
-        if (!image->threads)
-            error = ms_error_nomem("the threads");
-    }
-    for (size_t i = 0; !error && names && i < tids.list.count; i++) {
-        struct ms_thread *thread = &image->threads[image->thread_count++];
-        char path[64];
-        snprintf(path, sizeof path, "task/%d/stat", tids.list.items[i]);
-        ms_auto_free char *stat = ms_proc_read(image->source->proc_fd, path, NULL);
-        char *name = stat ? strchr(stat, '(') : NULL, *end = stat ? strrchr(stat, ')') : NULL;
-        thread->tid = tids.list.items[i];
-        if (!name || !end || end < name || end[1] != ' ')
-            continue;
-        size_t length = (size_t)(end - name - 1);
-        memcpy(thread->name, name + 1, length < sizeof thread->name - 1 ? length : sizeof thread->name - 1);
-        thread->state = end[2];
-    }
+    if (!error && full)
+        error = name_threads(image, &tids);
     ms_vector_free(&tids.list);
     return error;
 }
