@@ -15,8 +15,10 @@ import harness
 from harness import cases, check, check_equal
 
 # Suites that Debian serves for certain while this release is supported, and others.
-REQUIRED = ("trixie", "sid")
-WELCOME = ("bullseye", "experimental")
+REQUIRED = ("trixie",)
+WELCOME = ("bullseye", "sid", "experimental")
+# What Debian takes up after this was written may differ; that must not fail what has not changed.
+NEWEST_KNOWN = (2, 44)
 FIXTURES = [("direct",), ("arenas",), ("freed",), ("memalign",), ("mmapped",), ("stale",),
             ("roots_threads",), ("roots_libc",), ("roots_dtls",), ("brkblocked",), ("direct_static",),
             ("arenas_static",)]
@@ -178,7 +180,11 @@ def suite(name):
     if debs is None:
         print("# %s is not served any more" % name)
         return
-    inspect_all(Libc(name, debs))
+    libc = Libc(name, debs)
+    if tuple(int(part) for part in libc.version.split(".")[:2]) > NEWEST_KNOWN:
+        print("# %s has glibc %s by now: newer than what memscope knows" % (name, libc.version))
+        return
+    inspect_all(libc)
 
 
 @cases(*filter(None, os.environ.get("GLIBC_DEBS", "").split(":")))
