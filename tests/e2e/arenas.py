@@ -110,6 +110,22 @@ def mallinfo2(case):
     check_equal(sum(r["system"] for r in mapped), stated["hblkhd"], "hblkhd")
 
 
+@cases(("load", 3), ("loadsingle",), ("churn",))
+def under_load(case):
+    """Also of a heap that changes all the time every byte is in one class."""
+    target = harness.start(*case)
+    incomplete = 0
+    for _ in range(15):
+        run = harness.memscope("memstats", "-j", target.pid, expect=(0, 4))
+        incomplete += run.status == 4
+        if run.status == 0:
+            for row in run.json["memstats"]["arenas"]:
+                check_equal(sum(row[b] for b in BYTES), row["system"],
+                            "sum of arena %s" % row["address"])
+    check(incomplete <= 7, "%d of 15 reports were incomplete" % incomplete)
+    target.check_unharmed()
+
+
 # Adds up, over all threads, how many chunks of which size lie in their tcache.
 GDB_TCACHE = """
 import gdb

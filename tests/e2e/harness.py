@@ -69,7 +69,9 @@ def cases(*arguments):
 def _brief(argument):
     if isinstance(argument, (tuple, list)):
         return " ".join(_brief(item) for item in argument if not isinstance(item, dict))
-    return getattr(argument, "__name__", str(argument))
+    if isinstance(argument, bytes):
+        argument = ascii(argument[:20])[2:-1]
+    return getattr(argument, "__name__", str(argument)).replace("#", " ")
 
 
 def main():
