@@ -27,7 +27,8 @@ static bool is_text(uint64_t word)
 
 static bool is_drawn(const struct glibc *g, uint64_t granule)
 {
-    return (granule * 0x9e3779b97f4a7c15u) >> (64 - g->sample_shift) == 0 || g->sample_shift == 0;
+    /* A multiplicative hash (Knuth's golden ratio): its upper bits are zero for one block of 2^shift. */
+    return g->sample_shift == 0 || (granule * 0x9e3779b97f4a7c15u) >> (64 - g->sample_shift) == 0;
 }
 
 /* Keeps the first bytes of some text blocks: of all while they are few, then of ever fewer. */
