@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "memscope/error.h"
 
@@ -55,6 +56,9 @@ void ms_reserve_free(struct ms_reserve *reserve);
     ((__typeof__((v)->items))ms_vector_grow_((void **)&(v)->items, &(v)->count, &(v)->capacity,    \
                                              sizeof *(v)->items))
 #define ms_vector_free(v) (__builtin_free((v)->items), (v)->items = NULL, (v)->count = (v)->capacity = 0)
+/* qsort(), which must not be called without elements. */
+#define ms_vector_sort(v, compare)                                                                 \
+    ((v)->count ? qsort((v)->items, (v)->count, sizeof *(v)->items, (compare)) : (void)0)
 void *ms_vector_grow_(void **items, size_t *count, size_t *capacity, size_t size);
 
 /*

@@ -233,10 +233,8 @@ static struct ms_error *sort_out(struct builder *b)
     twalk_r(b->tree, collect_group, &c);
     if (c.failed)
         return ms_error_nomem("the groups of leaks");
-    if (report->groups.count)
-        qsort(report->groups.items, report->groups.count, sizeof *report->groups.items, biggest_first);
-    if (report->blocks.count)
-        qsort(report->blocks.items, report->blocks.count, sizeof *report->blocks.items, blocks_by_address);
+    ms_vector_sort(&report->groups, biggest_first);
+    ms_vector_sort(&report->blocks, blocks_by_address);
     return NULL;
 }
 

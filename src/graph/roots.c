@@ -144,8 +144,7 @@ static struct ms_error *collect_cuts(const struct ms_heap *heap, struct cuts *cu
         else
             *cut = heap->holes.items[i - heap->segments.count];
     }
-    if (cuts->list.count)
-        qsort(cuts->list.items, cuts->list.count, sizeof *cuts->list.items, cuts_by_address);
+    ms_vector_sort(&cuts->list, cuts_by_address);
     return NULL;
 }
 

@@ -146,8 +146,7 @@ static struct ms_error *plan(void *self, struct ms_image *image, struct ms_spans
         const struct ms_root_range *range = &scan->ranges.items[i];
         MS_TRY(add_span(spans, range->start, range->end, ROOT_TAG | (uint32_t)i, range->keep));
     }
-    if (spans->list.count)
-        qsort(spans->list.items, spans->list.count, sizeof *spans->list.items, spans_by_address);
+    ms_vector_sort(&spans->list, spans_by_address);
     return NULL;
 }
 

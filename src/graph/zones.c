@@ -105,8 +105,7 @@ struct ms_error *ms_zones_make(struct ms_scan *scan, const struct ms_image *imag
         target += (r->end - r->start) / 8;
     }
     heap->edge_width = target <= UINT32_MAX ? 4 : 5;
-    if (map->zones.count)
-        qsort(map->zones.items, map->zones.count, sizeof *map->zones.items, zones_by_address);
+    ms_vector_sort(&map->zones, zones_by_address);
     find_intervals(map);
     return fill_levels(map);
 }

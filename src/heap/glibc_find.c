@@ -606,8 +606,7 @@ static struct ms_error *collect_taken(const struct ms_heap *heap, struct mapped 
         else
             *taken = heap->holes.items[i - heap->segments.count];
     }
-    if (mapped->taken.count)
-        qsort(mapped->taken.items, mapped->taken.count, sizeof *mapped->taken.items, holes_by_address);
+    ms_vector_sort(&mapped->taken, holes_by_address);
     return NULL;
 }
 

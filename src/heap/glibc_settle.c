@@ -423,11 +423,9 @@ static void find_version(struct ms_heap *heap, const struct ms_image *image)
 struct ms_error *glibc_settle(struct ms_heap *heap, struct ms_image *image)
 {
     struct glibc *g = heap->state;
-    if (g->links.count)
-        qsort(g->links.items, g->links.count, sizeof *g->links.items, links_by_granule);
+    ms_vector_sort(&g->links, links_by_granule);
     MS_TRY(empty_lists(heap, image));
-    if (g->cached.count)
-        qsort(g->cached.items, g->cached.count, sizeof *g->cached.items, cached_by_granule);
+    ms_vector_sort(&g->cached, cached_by_granule);
     for (size_t i = 0; i < heap->segments.count; i++)
         tally_segment(heap, &heap->segments.items[i]);
     check_gaps(heap, image);

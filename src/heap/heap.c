@@ -86,7 +86,7 @@ static int by_address(const void *a, const void *b)
 /* Gives each segment its place in the compact space. */
 static struct ms_error *lay_out(struct ms_heap *heap)
 {
-    qsort(heap->segments.items, heap->segments.count, sizeof *heap->segments.items, by_address);
+    ms_vector_sort(&heap->segments, by_address);
     uint64_t granule = MS_PANE_GRANULES; /* the first pane stays empty: granule 0 is nobody's */
     const uint64_t limit = heap->pane_reserve.size / sizeof(struct ms_pane) * MS_PANE_GRANULES;
     size_t kept = 0;
@@ -210,8 +210,7 @@ static void close_gaps(struct ms_heap *heap)
             ms_heap_add_gap(heap, from, s->end, s->lost_at && s->foreign);
         s->lost_at = 0;
     }
-    if (heap->gaps.count)
-        qsort(heap->gaps.items, heap->gaps.count, sizeof *heap->gaps.items, gaps_by_address);
+    ms_vector_sort(&heap->gaps, gaps_by_address);
 }
 
 /* Every segment begins with a start, so that a search backwards ends in it; panes learn the way. */
@@ -245,8 +244,7 @@ ms_result ms_heap_settle(struct ms_heap *heap, struct ms_image *image)
 {
     close_gaps(heap);
     link_panes(heap);
-    if (heap->samples.count)
-        qsort(heap->samples.items, heap->samples.count, sizeof *heap->samples.items, samples_by_granule);
+    ms_vector_sort(&heap->samples, samples_by_granule);
     return heap->allocator ? heap->allocator->settle(heap, image) : NULL;
 }
 

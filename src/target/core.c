@@ -216,7 +216,7 @@ static void tidy_loads(struct core *core)
     size_t kept = 0;
     uint64_t end = 0;
     if (core->loads.count > 1)
-        qsort(core->loads.items, core->loads.count, sizeof *core->loads.items, by_load_start);
+        ms_vector_sort(&core->loads, by_load_start);
     for (size_t i = 0; i < core->loads.count; i++) {
         struct load load = core->loads.items[i];
         if (load.start < end) {
@@ -240,8 +240,7 @@ static void tidy_mappings(struct core *core)
     size_t kept = 0;
     uint64_t end = 0;
     if (core->mappings.count > 1)
-        qsort(core->mappings.items, core->mappings.count, sizeof *core->mappings.items,
-              by_mapping_start);
+        ms_vector_sort(&core->mappings, by_mapping_start);
     for (size_t i = 0; i < core->mappings.count; i++) {
         if (core->mappings.items[i].start < end) {
             core->odd_headers++;
