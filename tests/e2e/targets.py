@@ -207,7 +207,9 @@ def under_load(case):
         lost = {hex(a): b for a, b in harness.listed(run).items()}
         check(not lost, "after %s: %s" % (run.status, lost))
         busy += run.status == 4
-    check(busy <= rounds // 2, "%d of %d reports were incomplete" % (busy, rounds))
+    # a thread that does nothing else is nearly always found inside the allocator
+    limit = rounds // 2 if case[0] == "load" else rounds - 1
+    check(busy <= limit, "%d of %d reports were incomplete" % (busy, rounds))
     target.check_unharmed()
     target.process.stdin.close()
     check_equal(target.process.wait(10), 0, "exit status of the target")
