@@ -60,7 +60,7 @@ struct ms_sink {
 struct ms_capture_options {
     bool full;        /* all bytes are wanted: types, TUI, cores */
     bool account;     /* smaps' figures are wanted */
-    unsigned attempts; /* stops to try when the sink asks for another; 0 means 4 */
+    unsigned attempts; /* stops to try when the sink asks for another; 0 means 8 */
     const char *exe;     /* for cores: the executable, or NULL */
     const char *sysroot; /* for cores: where the target's files are, or NULL */
     void (*progress)(void *context, const char *stage, uint64_t done, uint64_t total); /* or NULL */

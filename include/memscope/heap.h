@@ -131,6 +131,11 @@ struct ms_allocator {
     struct ms_error *(*settle)(struct ms_heap *heap, struct ms_image *image);
     /* Class of a chunk that is not live. */
     enum ms_class (*class_of)(const struct ms_heap *heap, const struct ms_segment *segment, uint64_t start);
+    /*
+     * Can this unreachable block be a free chunk on its way between the allocator's lists? Asked
+     * when a thread was inside; its first word is then a link. May be NULL.
+     */
+    bool (*in_transit)(const struct ms_heap *heap, uint64_t start);
     /* Frees what the allocator keeps in heap->state. */
     void (*release)(struct ms_heap *heap);
 };
@@ -157,7 +162,8 @@ struct ms_heap {
 
     uint64_t code_start, code_end; /* of the module that the allocator is in */
     uint64_t pointer_guard; /* glibc's PTR_MANGLE key, 0 when it has none */
-    bool busy;              /* an arena was locked in the stop */
+    bool busy;              /* an arena was locked in the stop, or the only thread was inside */
+    bool inside;            /* the only thread was in the allocator's module, not waiting in the kernel */
     bool inconsistent;      /* something did not add up: another stop may do better */
 };
 

@@ -232,6 +232,36 @@ static struct ms_error *mark_maybes(struct marker *m)
     return drain(m);
 }
 
+static void forget(struct ms_tally *tally, uint64_t bytes)
+{
+    tally->blocks--;
+    tally->bytes -= bytes;
+}
+
+/* Takes from the live blocks what only a thread inside the allocator knows to be free. */
+static void settle_doubts(struct ms_heap *heap, struct ms_reach *reach)
+{
+    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES; l++) {
+        const struct ms_line *line = &heap->lines[l];
+        uint32_t bits = line->starts & line->live & ~line->reached;
+        for (; bits; bits &= bits - 1) {
+            uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
+            if (!heap->allocator->in_transit(heap, start))
+                continue;
+            struct ms_tally *classes = heap->arenas.items[ms_granule_segment(heap, start)->arena].classes;
+            uint64_t bytes = (ms_next_start(heap, start) - start) * MS_GRANULE;
+            forget(&classes[MS_CLASS_LIVE], bytes);
+            classes[MS_CLASS_FREE].blocks++;
+            classes[MS_CLASS_FREE].bytes += bytes;
+            if (ms_bit(line->maybe, start))
+                forget(&reach->possible, ms_block_size(heap, start));
+            else
+                reach->lost.blocks--;
+            ms_heap_mark_live(heap, start, false);
+        }
+    }
+}
+
 ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach)
 {
     struct marker m = {.scan = scan, .heap = &scan->heap, .block_targets = 2 * scan->heap.granules,
@@ -249,5 +279,7 @@ ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach)
     ms_vector_free(&m.maybe);
     *reach = (struct ms_reach){m.reached, m.possible, {0, 0}};
     reach->lost.blocks = live.blocks - m.reached.blocks - m.possible.blocks;
+    if (!error && scan->heap.inside && scan->heap.allocator->in_transit)
+        settle_doubts(&scan->heap, reach);
     return error;
 }

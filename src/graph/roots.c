@@ -238,6 +238,10 @@ static struct ms_error *plan_stacks_in_blocks(struct ms_scan *scan, const struct
 
 struct ms_error *ms_roots_plan(struct ms_scan *scan, struct ms_image *image)
 {
+    /* A process with one thread takes no locks: only where it stands tells that its heap is being changed. */
+    scan->heap.inside = image->thread_count == 1 && is_in_allocator(&scan->heap, &image->threads[0]);
+    scan->heap.busy |= scan->heap.inside;
+    scan->heap.busy &= !image->halted; /* what stands still cannot be met in a better moment */
     struct cuts cuts = {{0}};
     scan->ranges.count = scan->cached_stacks.count = 0;
     ms_auto_free struct tenant *tenants = find_tenants(image);

@@ -22,5 +22,6 @@ const struct ms_allocator ms_glibc = {
     .walk = glibc_walk,
     .settle = glibc_settle,
     .class_of = glibc_class_of,
+    .in_transit = glibc_in_transit,
     .release = release,
 };

@@ -69,4 +69,6 @@ void glibc_walk(struct ms_heap *heap, struct ms_segment *segment, const struct m
 struct ms_error *glibc_settle(struct ms_heap *heap, struct ms_image *image);
 enum ms_class glibc_class_of(const struct ms_heap *heap, const struct ms_segment *segment, uint64_t start);
 
+bool glibc_in_transit(const struct ms_heap *heap, uint64_t start);
+
 #endif

@@ -291,6 +291,25 @@ static struct ms_error *empty_lists(struct ms_heap *heap, const struct ms_image 
     return sweep_by_key(heap);
 }
 
+/*
+ * malloc_consolidate() takes whole fastbins away before it merges what was in
+ * them: until then the chunks are in no list. Each still links to the next one,
+ * of the same size, by its chunk, 16 bytes before the block.
+ */
+bool glibc_in_transit(const struct ms_heap *heap, uint64_t start)
+{
+    const struct glibc *g = heap->state;
+    const struct glibc_link *link = g->plain_links ? NULL : link_of(g, start);
+    uint64_t size = chunk_size(heap, start);
+    if (!link || size >= MIN_CHUNK + 16 * FASTBINS)
+        return false;
+    const struct ms_segment *s = ms_heap_segment(heap, link->next + CHUNK_HEADER);
+    if (!link->next || !s)
+        return !link->next;
+    uint64_t next = ms_address_granule(s, link->next + CHUNK_HEADER);
+    return ms_bit(heap->lines[next / MS_LINE_GRANULES].starts, next) && chunk_size(heap, next) == size;
+}
+
 /* --- tallies ----------------------------------------------------------------------------------- */
 
 static int cached_by_granule(const void *a, const void *b)

@@ -38,7 +38,7 @@ static void forget(struct ms_heap *heap)
     heap->segments.count = heap->arenas.count = heap->holes.count = 0;
     heap->exact_roots.count = heap->gaps.count = heap->samples.count = 0;
     heap->granules = heap->pointer_guard = heap->code_start = heap->code_end = 0;
-    heap->busy = heap->inconsistent = false;
+    heap->busy = heap->inside = heap->inconsistent = false;
     heap->description[0] = '\0';
 }
 
@@ -242,6 +242,9 @@ static int samples_by_granule(const void *a, const void *b)
 
 ms_result ms_heap_settle(struct ms_heap *heap, struct ms_image *image)
 {
+    if (heap->inside)
+        ms_image_warn(image, "the program was stopped inside libc each time, perhaps in malloc or free: unreachable"
+                      " blocks that look like free ones on their way are not counted as lost");
     close_gaps(heap);
     link_panes(heap);
     ms_vector_sort(&heap->samples, samples_by_granule);

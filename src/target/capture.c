@@ -18,7 +18,7 @@
 #include "survey.h"
 #include "target.h"
 
-#define DEFAULT_ATTEMPTS 4
+#define DEFAULT_ATTEMPTS 8
 #define EXEC_TRIES 50 /* a process may call exec as often as it likes; each try is short */
 /* A lean image takes at most this part of what it looks at, measured on heaps full of pointers. */
 #define LEAN_SHARE 3
@@ -257,7 +257,7 @@ static struct ms_error *stop_until_good(struct capture *c)
         MS_TRY(attempt(c, i == attempts));
         if (!c->retry)
             return NULL;
-        nanosleep(&(struct timespec){0, (long)i * 3000000}, NULL);
+        nanosleep(&(struct timespec){0, (long)i * 2000000}, NULL);
     }
     return NULL;
 }

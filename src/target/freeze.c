@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +85,7 @@ static struct ms_error *seize_new(const struct ms_image *image, struct ms_freeze
         struct ms_frozen *thread = ms_vector_add(&freeze->threads);
         if (!thread)
             return ms_error_nomem("the list of threads"); /* the tracer's end lets TID go */
-        *thread = (struct ms_frozen){tid, MS_SEIZED, 0};
+        *thread = (struct ms_frozen){.tid = tid, .state = MS_SEIZED};
         ++*found;
     }
     return NULL;
@@ -111,7 +112,9 @@ static void settle(struct ms_frozen *thread, int status)
     }
     thread->state = MS_STOPPED;
     /* PTRACE_EVENT_STOP has its event in bits 16 and up; else it is a signal to be delivered. */
-    thread->signal = status >> 16 ? 0 : WSTOPSIG(status);
+    bool event = status >> 16;
+    thread->signal = event ? 0 : WSTOPSIG(status);
+    thread->halted = event && WSTOPSIG(status) != SIGTRAP;
 }
 
 /* System call, stack pointer and program counter of a blocked thread; false when it is running. */
@@ -285,11 +288,13 @@ ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *i
         return ms_error_nomem("the registers");
     size_t room_used = 0;
     unsigned stuck = 0;
+    image->halted = true;
     for (size_t i = 0; i < count; i++) {
         const struct ms_frozen *frozen = &freeze->threads.items[i];
         if (frozen->state != MS_STOPPED && frozen->state != MS_STUCK)
             continue;
         struct ms_thread *thread = &threads[used++];
+        image->halted &= frozen->halted;
         const struct ms_thread *known = known_thread(image, frozen->tid, &from);
         thread->tid = frozen->tid;
         if (known) {

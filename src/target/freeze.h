@@ -16,6 +16,7 @@ struct ms_frozen {
     pid_t tid;
     enum ms_freeze_state state;
     int signal; /* it was stopped on its way to this signal: delivered at detach */
+    bool halted; /* it was in a group-stop (SIGSTOP, ^Z) already, and will be again */
 };
 
 struct ms_freeze {
