@@ -58,12 +58,12 @@ def look(case):
     """Starts a fixture under memcheck: its truth, and {address: kind}."""
     target = harness.Target(
         [harness.tool("valgrind"), "--vgdb=yes", "--vgdb-poll=100", "-q", "--leak-check=no",
-         "--num-callers=2", "--soname-synonyms=somalloc=nouserintercepts",
+         "--num-callers=4", "--soname-synonyms=somalloc=nouserintercepts",
          "--log-file=" + os.path.join(harness.scratch(), "valgrind.log"),
          harness.fixture(case[0])] + list(case[1:]))
     report = ask(target, "leak_check full any heuristics all unlimited")
     records = [int(n) for n in re.findall(r"loss record (\d+) of", report)]
-    found, kind = {}, None
+    found, kind, own, vectors = {}, None, set(), False
     if records:
         blocks = ask(target, "block_list 1..%d unlimited" % max(records))
         for line in blocks.splitlines():
@@ -72,14 +72,19 @@ def look(case):
             if heading:
                 kind = {"possib": "possible", "still reachab": "reachable"}.get(
                     heading.group(1), heading.group(1))
+                vectors = False
+            # a thread that runs on another stack: memcheck does not see its descriptor on the first
+            vectors = kind is not None and (vectors or "allocate_dtv" in line)
             address = re.search(r"0x([0-9A-F]+)\[(\d+)\]", line)
+            if address and vectors:
+                own.add(int(address.group(1), 16))
             if address:
                 # blocks that a lost one holds stand indented below it
                 indirect = "indirect loss record" in line
                 found[int(address.group(1), 16)] = "indirect" if indirect else kind
     target.stop()
     strange = ["%#x %s" % (a, k) for a, k in found.items()
-               if a not in target.truth.blocks and k in ("definite", "indirect")]
+               if a not in target.truth.blocks and a not in own and k in ("definite", "indirect")]
     check(not strange, "memcheck knows losses that the fixture does not: %s" % strange[:5])
     return target.truth, found
 
