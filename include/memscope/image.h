@@ -58,7 +58,7 @@ struct ms_region {
 /* x86-64 general registers as struct user_regs_struct (sys/user.h) lays them out. */
 #define MS_REGISTERS 27
 extern const char *const ms_register_names[MS_REGISTERS];
-enum { MS_REG_RBP = 4, MS_REG_ORIG_RAX = 15, MS_REG_RIP = 16, MS_REG_RSP = 19, MS_REG_FS_BASE = 21, MS_REG_GS_BASE = 22 };
+enum { MS_REG_RBP = 4, MS_REG_RDI = 14, MS_REG_ORIG_RAX = 15, MS_REG_RIP = 16, MS_REG_RSP = 19, MS_REG_FS_BASE = 21, MS_REG_GS_BASE = 22 };
 
 struct ms_thread {
     pid_t tid;

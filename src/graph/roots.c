@@ -53,6 +53,15 @@ static struct tenant *find_tenants(const struct ms_image *image)
     return tenants;
 }
 
+/* Does a thread wait for the lock of an arena? The lock is the first word of malloc_state. */
+static bool waits_for_arena(const struct ms_heap *heap, const struct ms_thread *thread)
+{
+    for (size_t i = 0; i < heap->arenas.count; i++)
+        if (heap->arenas.items[i].address == thread->registers[MS_REG_RDI])
+            return true;
+    return false;
+}
+
 /*
  * A thread that was stopped inside malloc or free may hold a block only by its
  * header, 16 bytes before it, in registers and in the allocator's frames. One
@@ -60,15 +69,15 @@ static struct tenant *find_tenants(const struct ms_image *image)
  */
 static bool is_in_allocator(const struct ms_heap *heap, const struct ms_thread *thread)
 {
-    static const long calls[] = {-1, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise,
-                                 SYS_futex};
+    static const long calls[] = {-1, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise};
     uint64_t pc = thread->registers[MS_REG_RIP];
+    const long call = (long)thread->registers[MS_REG_ORIG_RAX];
     if (!thread->registers_known || pc < heap->code_start || pc >= heap->code_end)
         return false;
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-        if ((long)thread->registers[MS_REG_ORIG_RAX] == calls[i])
+        if (call == calls[i])
             return true;
-    return false;
+    return call == SYS_futex && waits_for_arena(heap, thread);
 }
 
 /*
