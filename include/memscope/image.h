@@ -101,8 +101,9 @@ struct ms_image {
     uint64_t rollup_rss;     /* Rss of the whole process in the same stop, bytes */
     uint64_t page_tables;    /* VmPTE of the target, bytes */
     bool halted;             /* all threads were in a group-stop before: another stop shows the same */
-    uint64_t pause_ns;       /* first interrupt to last detach; 0 for a core */
+    uint64_t pause_ns;       /* first interrupt to last detach of the longest stop; 0 for a core */
     unsigned attempts;       /* stops that were needed */
+    uint64_t stopped_ns;     /* sum over all stops */
     uint64_t bytes_read;     /* in the stop */
     bool incomplete;         /* something that matters is missing; a warning says what */
     MS_VECTOR(char *) warnings; /* what could not be read or is not exact; owned strings */

@@ -227,8 +227,13 @@ static void account_regions(const struct ms_scan *scan, struct ms_image *image, 
     for (size_t i = 0; i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
         uint64_t rss = region_rss(image, r);
-        if (rss > used[i])
+        if (rss >= used[i]) {
             stats->rows[row_of_region(scan, image, r)] += rss - used[i];
+            continue;
+        }
+        /* The page of zeros, where memory was only read, is present but not in Rss: in live blocks, mostly. */
+        uint64_t zeros = used[i] - rss;
+        stats->rows[MS_ROW_LIVE] -= zeros < stats->rows[MS_ROW_LIVE] ? zeros : stats->rows[MS_ROW_LIVE];
     }
 }
 

@@ -101,6 +101,7 @@ json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *hea
     envelope = ms_json_with(envelope, "schema", json_integer(SCHEMA));
     envelope = ms_json_with(envelope, "target", target_json(image, heap));
     envelope = ms_json_with(envelope, "pause_ns", ms_json_count(image->pause_ns));
+    envelope = ms_json_with(envelope, "stopped_ns", ms_json_count(image->stopped_ns));
     envelope = ms_json_with(envelope, "attempts", ms_json_count(image->attempts));
     return ms_json_with(envelope, "warnings", warnings_json(image));
 }

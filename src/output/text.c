@@ -91,9 +91,11 @@ static void write_pause(FILE *out, const struct ms_image *image, bool complete)
 {
     char pause[16], size[16];
     if (image->pause_ns) {
-        fprintf(out, "stopped for %s", ms_duration_text(image->pause_ns, pause));
         if (image->attempts > 1)
-            fprintf(out, ", in %u attempts", image->attempts);
+            fprintf(out, "stopped %u times, for at most %s", image->attempts,
+                    ms_duration_text(image->pause_ns, pause));
+        else
+            fprintf(out, "stopped for %s", ms_duration_text(image->pause_ns, pause));
         if (image->bytes_read)
             fprintf(out, ", %s read", ms_size_text(image->bytes_read, size));
         fputs("; ", out);

@@ -212,7 +212,9 @@ static void *tracer(void *argument)
     image->source->stopped = false;
     uint64_t begin = freeze.interrupt_ns;
     ms_freeze_end(&freeze);
-    image->pause_ns = ms_now_ns() - begin;
+    uint64_t pause = ms_now_ns() - begin;
+    image->stopped_ns += pause;
+    image->pause_ns = pause > image->pause_ns ? pause : image->pause_ns;
     return NULL;
 }
 
