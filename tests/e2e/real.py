@@ -9,6 +9,7 @@ which loses known blocks.
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -517,7 +518,9 @@ def planted(kind):
     directory = os.path.join(harness.scratch(), "plant-%d" % time.monotonic_ns())
     os.mkdir(directory)
     os.chmod(directory, 0o777)
-    environment = {"LD_PRELOAD": harness.fixture("plant.so"),
+    # the build directory may be closed to the user that a server runs as
+    shim = shutil.copy(harness.fixture("plant.so"), directory)
+    environment = {"LD_PRELOAD": shim,
                    "PLANT_FILE": os.path.join(directory, "truth")}
     if kind.comm:
         environment["PLANT_COMM"] = kind.comm

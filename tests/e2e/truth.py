@@ -11,7 +11,7 @@ FIXTURES = [
     ("roots_kernel",), ("roots_libc",), ("roots_threads",), ("stale",), ("freed",),
     ("arenas",), ("arenas", 64, 2), ("memalign",), ("mmapped",), ("brkforeign",), ("brkblocked",),
     ("huge",), ("cxx", "clean"), ("cxx", "leaky"),
-    ("direct_static",), ("direct_static_pie",), ("direct_nopie",), ("arenas_static",),
+    ("direct_static",), ("direct_static_pie",), ("direct_nopie",), ("arenas_static_pie",),
     ("roots_data_static",),
 ]
 

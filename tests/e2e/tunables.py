@@ -4,7 +4,7 @@ import sys
 import harness
 from harness import cases, check_equal
 
-FIXTURES = [("arenas",), ("freed",), ("mmapped",), ("arenas_static",)]
+FIXTURES = [("arenas",), ("freed",), ("mmapped",), ("arenas_static_pie",)]
 TUNABLES = ["hugetlb=1", "hugetlb=2", "tcache_count=0", "tcache_count=500", "tcache_max=0", "mxfast=0",
             "mxfast=160", "arena_max=1", "arena_max=3", "mmap_max=0", "mmap_max=7", "perturb=165",
             "mmap_threshold=4096", "mmap_threshold=100000000", "top_pad=0", "trim_threshold=0",
