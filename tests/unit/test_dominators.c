@@ -80,6 +80,7 @@ static void drop_world(struct world *w)
 {
     ms_vector_free(&w->scan.heap.segments);
     ms_vector_free(&w->scan.heap.arenas);
+    ms_vector_free(&w->scan.heap.gaps);
     free(w->lines);
     free(w->panes);
     free(w->targets);
