@@ -5,8 +5,8 @@
 
 /*
  * What a block retains often hangs from another far below it: a server's state, its table, the
- * table's buckets. One goes down while one block still retains half of it all; a way longer than this
- * is a list, and then any place on it would be as good.
+ * table's buckets. One goes down while one block still retains three quarters of it all; a way longer
+ * than this is a list, and then any place on it would be as good.
  */
 #define LONGEST_WAY 100u
 
@@ -83,10 +83,10 @@ static uint32_t heaviest_below(const struct ms_dominators *tree, uint32_t positi
 
 static uint32_t gathering_point(const struct ms_dominators *tree, uint32_t position)
 {
-    const uint64_t half = tree->retained[position] / 2 + 1;
+    const uint64_t most = tree->retained[position] - tree->retained[position] / 4;
     uint32_t at = position;
     for (unsigned way = 0; way < LONGEST_WAY; way++) {
-        uint32_t below = heaviest_below(tree, at, half);
+        uint32_t below = heaviest_below(tree, at, most);
         if (!below)
             return at == position ? 0 : at;
         at = below;

@@ -463,14 +463,14 @@ static void hand_over(struct builder *b, struct result *r, struct ms_dominators 
 
 static void release(struct builder *b, struct result *r)
 {
-    struct table *tables[] = {&b->rank, &b->number, &b->parent, &b->semi, &b->offset, &b->from,
-                              &b->label, &b->dom, &r->position, &r->end, &r->dominator};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        drop_table(tables[i]);
-    ms_reserve_free(&b->stack);
-    ms_reserve_free(&b->marks);
-    ms_reserve_free(&r->start);
-    ms_reserve_free(&r->retained);
+    struct ms_reserve *tables[] = {
+        &b->rank.memory,  &b->number.memory, &b->parent.memory,   &b->semi.memory, &b->offset.memory,
+        &b->from.memory,  &b->label.memory,  &b->dom.memory,      &b->stack,       &b->marks,
+        &r->end.memory,   &r->start,         &r->position.memory, &r->retained,    &r->dominator.memory,
+        NULL,
+    };
+    for (struct ms_reserve **table = tables; *table; table++)
+        ms_reserve_free(*table);
 }
 
 static struct ms_error *build(struct builder *b, struct result *r)
