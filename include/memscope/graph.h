@@ -104,4 +104,34 @@ void ms_lost_free(struct ms_lost *lost);
 typedef void ms_edge_visitor(void *context, uint64_t start, bool interior);
 void ms_each_edge(const struct ms_scan *scan, uint64_t start, ms_edge_visitor *visit, void *context);
 
+/*
+ * The dominator tree of all reachable blocks, in preorder: the blocks that a
+ * block retains (that would be lost with it) are those that follow it up to its
+ * end. Every pointer counts as an edge, as it does for ms_mark(). Position 0 is
+ * a virtual root that points wherever a root does. 28 bytes a block, and a 128th
+ * of the heap's bytes.
+ */
+struct ms_dominators {
+    uint32_t count;            /* blocks; their positions are 1 to COUNT */
+    const uint32_t *end;       /* by position: the first one behind what it retains */
+    const uint32_t *dominator; /* by position: the nearest that all ways to it lead through; 0 for 0 */
+    const uint64_t *start;     /* by position: granule; 0 for the root */
+    const uint64_t *retained;  /* by position: usable bytes of it and all that it retains */
+    const uint32_t *rank;      /* by line of the index: reachable blocks before it */
+    const uint32_t *position;  /* by rank of a block */
+    struct ms_reserve memory[6]; /* what these six point into; owned */
+};
+
+/*
+ * Makes the tree of the blocks that ms_mark() has marked. Meanwhile it takes 32
+ * bytes a block, or 24 and 4 for each pointer between blocks, whichever is more.
+ * MS_TARGET when there is not that much memory.
+ */
+ms_result ms_find_dominators(const struct ms_scan *scan, struct ms_dominators *tree);
+void ms_dominators_free(struct ms_dominators *tree);
+
+/* The position of the block that starts at granule START, or 0 when no live, reachable one does. */
+uint32_t ms_dominator_position(const struct ms_dominators *tree, const struct ms_heap *heap,
+                               uint64_t start);
+
 #endif

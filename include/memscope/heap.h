@@ -150,6 +150,7 @@ struct ms_heap {
     MS_VECTOR(struct ms_exact_root) exact_roots;
     MS_VECTOR(struct ms_gap) gaps; /* their words are roots */
     MS_VECTOR(struct ms_sample) samples;   /* sorted by granule after settling */
+    bool samples_thinned;                  /* they were too many: only some text blocks have one */
 
     /* The index; lines and panes are reservations of the whole compact space. */
     struct ms_reserve line_reserve, pane_reserve, target_reserve;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
@@ -27,12 +28,16 @@ void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
 
 void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                    const struct ms_leak_report *report);
+/* With RETAINERS, the list of them too. */
+void ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
+                  const struct ms_heap_report *report, bool retainers);
 void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                       const struct ms_memstats *stats);
 
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
 json_t *ms_leaks_json(const struct ms_leak_report *report);
+json_t *ms_heap_json(const struct ms_heap_report *report);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
 /*
@@ -43,6 +48,8 @@ json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *s
 ms_result ms_leaks_json_write(const struct ms_view *view, const struct ms_image *image,
                               const struct ms_heap *heap, const struct ms_leak_report *report,
                               bool list);
+ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *image,
+                             const struct ms_heap *heap, const struct ms_heap_report *report);
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,
                                  const struct ms_heap *heap, const struct ms_memstats *stats);
 

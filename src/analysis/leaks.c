@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memscope/known.h"
+
 const char *const ms_leak_names[MS_LEAK_KINDS] = {
     [MS_DEFINITE] = "definite",
     [MS_INDIRECT] = "indirect",
@@ -24,22 +26,12 @@ struct builder {
 
 /* --- what a block is --------------------------------------------------------------------------- */
 
-struct identity {
-    const char *type, *module;
-};
-
-/* A vtable pointer in the first word names the class; without symbols, its module. */
-static struct identity identify(const struct builder *b, uint64_t start)
+static struct ms_known identify(const struct builder *b, uint64_t start)
 {
-    uint64_t target = ms_first_target(b->scan, start);
-    uint64_t address = target == MS_NOTHING ? 0 : ms_scan_module_address(b->scan, target);
-    if (!address || !b->symbols)
-        return (struct identity){NULL, NULL};
-    const char *type = ms_symbols_vtable_class(b->symbols, address);
-    return (struct identity){type, type ? ms_symbols_module(b->symbols, address) : NULL};
+    return ms_block_known(b->scan, b->symbols, start);
 }
 
-static bool is_suppressed(const struct builder *b, struct identity what)
+static bool is_suppressed(const struct builder *b, struct ms_known what)
 {
     const struct ms_suppressions *s = b->options->suppressions;
     return s && ((what.type && ms_suppressed(s, what.type)) || (what.module && ms_suppressed(s, what.module)));
@@ -88,18 +80,8 @@ static struct ms_leak_group *group_of(struct builder *b, const struct ms_leak_gr
     return group;
 }
 
-/* Bytes that make a readable preview: up to the first that is no text, at least four. */
-static unsigned text_length(const uint8_t *bytes, uint64_t size)
-{
-    unsigned n = 0;
-    while (n < size && n < MS_SAMPLE && (bytes[n] == '\t' || bytes[n] == '\n' || bytes[n] >= ' ') &&
-           bytes[n] != 0x7f)
-        n++;
-    return n >= 4 && (n == size || n == MS_SAMPLE || bytes[n] == '\0') ? n : 0;
-}
-
 static struct ms_error *add_to_group(struct builder *b, enum ms_leak_kind kind, uint64_t start, uint64_t size,
-                                     struct identity what, const struct ms_leader *leader)
+                                     struct ms_known what, const struct ms_leader *leader)
 {
     if (!(b->options->kinds & 1u << kind))
         return NULL;
@@ -117,14 +99,14 @@ static struct ms_error *add_to_group(struct builder *b, enum ms_leak_kind kind, 
         group->sample[group->samples++] = ms_granule_address(&b->scan->heap, start);
     const struct ms_sample *sample = group->preview_size ? NULL : ms_block_sample(&b->scan->heap, start);
     if (sample) {
-        group->preview_size = text_length(sample->bytes, size);
+        group->preview_size = ms_text_length(sample->bytes, size);
         memcpy(group->preview, sample->bytes, group->preview_size);
     }
     return NULL;
 }
 
 static struct ms_error *add_to_list(struct builder *b, enum ms_leak_kind kind, uint64_t start, uint64_t size,
-                                    struct identity what)
+                                    struct ms_known what)
 {
     if (!b->options->list || !(b->options->kinds & 1u << kind))
         return NULL;
@@ -147,7 +129,7 @@ static struct ms_error *add_block(struct builder *b, enum ms_leak_kind kind, uin
                                   const struct ms_leader *leader)
 {
     uint64_t size = ms_block_size(&b->scan->heap, start);
-    struct identity what = identify(b, start);
+    struct ms_known what = identify(b, start);
     count(&b->report->kinds[kind], size);
     MS_TRY(add_to_group(b, kind, start, size, what, leader));
     return add_to_list(b, kind, start, size, what);

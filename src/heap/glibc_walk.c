@@ -40,6 +40,7 @@ static void take_sample(struct ms_heap *heap, const struct ms_window *window, ui
         return;
     if (heap->samples.count == SAMPLE_LIMIT) {
         g->sample_shift++;
+        heap->samples_thinned = true;
         size_t kept = 0;
         for (size_t i = 0; i < heap->samples.count; i++)
             if (is_drawn(g, heap->samples.items[i].granule))

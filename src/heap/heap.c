@@ -38,7 +38,7 @@ static void forget(struct ms_heap *heap)
     heap->segments.count = heap->arenas.count = heap->holes.count = 0;
     heap->exact_roots.count = heap->gaps.count = heap->samples.count = 0;
     heap->granules = heap->pointer_guard = heap->code_start = heap->code_end = 0;
-    heap->busy = heap->inside = heap->inconsistent = false;
+    heap->busy = heap->inside = heap->inconsistent = heap->samples_thinned = false;
     heap->description[0] = '\0';
 }
 

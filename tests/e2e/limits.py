@@ -10,8 +10,8 @@ from harness import cases, check, test
 TARGET_BLOCKS = 2000000  # some 200 MB of heap
 
 
-def in_cgroup(version, limit, pid, *options):
-    """Runs `memscope leaks` where the cgroup file system says that LIMIT bytes are allowed."""
+def in_cgroup(version, limit, pid, *options, name="leaks"):
+    """Runs `memscope NAME` where the cgroup file system says that LIMIT bytes are allowed."""
     if version == 2:
         files = {"memory.max": limit, "memory.current": 4096}
         base, own = "/sys/fs/cgroup", "0::/\n"
@@ -29,7 +29,7 @@ def in_cgroup(version, limit, pid, *options):
     if os.geteuid() != 0:
         command.append("--map-root-user")
     return subprocess.run(command + ["sh", "-c", "\n".join(script), "sh", os.environ["MEMSCOPE"],
-                                     "leaks", *options, str(pid)],
+                                     name, *options, str(pid)],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, timeout=harness.TIMEOUT)
 
@@ -53,6 +53,24 @@ def lean_instead_of_full(version):
     run = in_cgroup(version, heap, target.pid, "--full")
     check(run.returncode == 1, "exit status %d: %s" % (run.returncode, run.stderr))
     check("contents were not kept" in run.stdout, "does not say what it gave up:\n" + run.stdout[-800:])
+
+
+@test
+def no_room_for_retained():
+    """Room for the image, but not for what `heap` works out: one clear line, exit 3."""
+    count = 8000000  # each a block of 48 bytes with its header
+    script = "import sys; held = list(range(1000, %d)); print('ready', flush=True); sys.stdin.read()"
+    target = harness.Target([harness.tool("python3"), "-c", script % count], truth=False,
+                            environment={"PYTHONMALLOC": "malloc"})
+    image, retained = harness.kib(target.pid, "Rss") // 3 + (64 << 20), 32 * count
+    check(image * 1.05 < retained, "the image takes %d, what is retained %d" % (image, retained))
+    limit = int((image + retained) / 2 / 0.9)
+    run = in_cgroup(2, limit, target.pid, name="heap")
+    check(run.returncode == 3, "exit status %d: %s" % (run.returncode, run.stderr))
+    check(run.stderr.count("\n") == 1 and "retains" in run.stderr and "MiB" in run.stderr,
+          "not one clear line: %r" % run.stderr)
+    check(in_cgroup(2, 2 * limit, target.pid, "-q", name="heap").returncode == 0, "refused with more")
+    target.check_unharmed()
 
 
 @cases(1, 2)

@@ -1,0 +1,101 @@
+/* The heap report as data: live blocks in groups, what retains most, and who is suspected of too much. */
+#ifndef MEMSCOPE_HISTOGRAM_H
+#define MEMSCOPE_HISTOGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memscope/graph.h"
+#include "memscope/known.h"
+
+/* A block or a group that retains more than this part of the live heap is a suspect. */
+#define MS_SUSPECT_PERCENT 10u
+
+enum ms_heap_by { MS_BY_TYPE, MS_BY_SIZE, MS_BY_MODULE, MS_BY_ARENA, MS_BY_COUNT };
+extern const char *const ms_heap_by_names[MS_BY_COUNT]; /* "type", … */
+
+enum ms_heap_sort { MS_SORT_BYTES, MS_SORT_BLOCKS, MS_SORT_RETAINED, MS_SORT_COUNT };
+extern const char *const ms_heap_sort_names[MS_SORT_COUNT]; /* "bytes", … */
+
+struct ms_heap_options {
+    enum ms_heap_by by;
+    enum ms_heap_sort sort;
+    uint64_t min_bytes;  /* groups and retainers that neither are nor retain so much are left out */
+    size_t group_limit;  /* at most this many groups are kept … */
+    size_t retainer_limit; /* … and this many retainers */
+};
+
+/* What the blocks of a group have in common, and which member of ms_heap_group says it. */
+enum ms_group_kind {
+    MS_GROUP_CLASS,   /* type, module: their vtable */
+    MS_GROUP_TEXT,    /* they begin with text */
+    MS_GROUP_SIZE,    /* size: usable bytes */
+    MS_GROUP_MODULE,  /* module: its read-only data is what their first word points to */
+    MS_GROUP_UNKNOWN, /* by module: the first word points to none */
+    MS_GROUP_ARENA,   /* arena: address */
+    MS_GROUP_MAPPED,  /* each is a mapping of its own */
+    MS_GROUP_KINDS
+};
+extern const char *const ms_group_names[MS_GROUP_KINDS]; /* "class", … */
+
+struct ms_heap_group {
+    enum ms_group_kind kind;
+    const char *type, *module;
+    uint64_t size, arena;
+    uint64_t blocks, bytes;
+    uint64_t retained; /* bytes that would be lost with them; nothing is counted twice */
+    double share;      /* of the bytes of all live blocks: its own bytes */
+    uint64_t sample;   /* address of the block that retains most, 0 when all are lost */
+    uint8_t preview[MS_SAMPLE]; /* raw bytes of the target: escape before showing */
+    unsigned preview_size;      /* 0: none */
+    uint64_t most;     /* what that block retains */
+};
+
+/* A block, with what is known of it. */
+struct ms_owner {
+    uint64_t address;  /* 0: there is none */
+    uint64_t size;     /* usable bytes of its own */
+    uint64_t retained; /* bytes, its own too */
+    uint64_t retained_blocks;
+    double share;      /* of the bytes of all live blocks: what it retains */
+    const char *type, *module;
+    uint8_t preview[MS_SAMPLE];
+    unsigned preview_size;
+};
+
+/* A block that no other one retains, only the roots. */
+struct ms_retainer {
+    struct ms_owner block;
+    struct ms_owner gathers; /* where below it that spreads; address 0: at once, or it is a long chain */
+};
+
+struct ms_suspect {
+    bool is_group;
+    struct ms_retainer retainer; /* a block, or … */
+    struct ms_heap_group group;  /* … blocks of a type or size in sum */
+    uint64_t retained; /* of a group: without its blocks that are suspects themselves */
+    double share; /* of the bytes of all live blocks */
+};
+
+struct ms_heap_report {
+    enum ms_heap_by by;
+    enum ms_heap_sort sort;
+    struct ms_tally live, reachable, lost;
+    size_t group_count;     /* all of them */
+    struct ms_tally others; /* in groups that are not in the list */
+    MS_VECTOR(struct ms_heap_group) groups;      /* as sorted */
+    MS_VECTOR(struct ms_retainer) retainers;     /* biggest first */
+    MS_VECTOR(struct ms_suspect) suspects;       /* biggest first */
+    bool complete; /* false: something could not be read or walked; warnings say what */
+};
+
+/*
+ * Marks, makes the dominator tree and builds the report; SYMBOLS may be NULL. Strings live as long as
+ * SYMBOLS. Beside the tree it takes 4 bytes a block.
+ */
+ms_result ms_heap_report(struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
+                         const struct ms_heap_options *options, struct ms_heap_report *report);
+void ms_heap_report_free(struct ms_heap_report *report);
+
+#endif

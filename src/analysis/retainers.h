@@ -1,0 +1,23 @@
+/* Private to src/analysis: the biggest retainers of a heap report. */
+#ifndef MEMSCOPE_RETAINERS_H
+#define MEMSCOPE_RETAINERS_H
+
+#include "memscope/histogram.h"
+
+/* Fills report->retainers, report->live being known, and adds those that are suspects. */
+struct ms_error *ms_find_retainers(const struct ms_scan *scan, struct ms_symbols *symbols,
+                                   const struct ms_dominators *tree, const struct ms_heap_options *options,
+                                   struct ms_heap_report *report);
+
+/* Is RETAINED more of the live heap than one should have? */
+static inline bool ms_is_suspect(const struct ms_heap_report *report, uint64_t retained)
+{
+    return retained / MS_SUSPECT_PERCENT > report->live.bytes / 100;
+}
+
+static inline double ms_share(uint64_t part, uint64_t whole)
+{
+    return whole ? (double)part / (double)whole : 0;
+}
+
+#endif

@@ -1,0 +1,106 @@
+/* The heap report as JSON: groups, retainers, suspects. */
+#include <stdio.h>
+
+#include "escape.h"
+#include "json.h"
+
+static json_t *preview_json(const uint8_t *bytes, unsigned size)
+{
+    size_t length = ms_preview_length(bytes, size);
+    return length ? ms_json_escaped(bytes, length) : json_null();
+}
+
+/* ARRAY with VALUE at its end, as ms_json_with() does. */
+static json_t *with_item(json_t *array, json_t *value)
+{
+    if (!array) {
+        json_decref(value);
+        return NULL;
+    }
+    if (json_array_append_new(array, value) == 0)
+        return array;
+    json_decref(array);
+    return NULL;
+}
+
+/* What its blocks share is never null; the rest is left out. */
+static json_t *group_json(const struct ms_heap_group *group)
+{
+    json_t *object = ms_json_with(json_object(), "kind", json_string(ms_group_names[group->kind]));
+    if (group->kind == MS_GROUP_CLASS)
+        object = ms_json_with(object, "type", ms_json_string(group->type));
+    if (group->kind == MS_GROUP_CLASS || group->kind == MS_GROUP_MODULE)
+        object = ms_json_with(object, "module", ms_json_string(group->module));
+    if (group->kind == MS_GROUP_SIZE)
+        object = ms_json_with(object, "size", ms_json_count(group->size));
+    if (group->kind == MS_GROUP_ARENA)
+        object = ms_json_with(object, "arena", ms_json_address(group->arena));
+    object = ms_json_with(object, "blocks", ms_json_count(group->blocks));
+    object = ms_json_with(object, "bytes", ms_json_count(group->bytes));
+    object = ms_json_with(object, "share", json_real(group->share));
+    object = ms_json_with(object, "retained_bytes", ms_json_count(group->retained));
+    object = ms_json_with(object, "sample", group->sample ? ms_json_address(group->sample) : json_null());
+    return ms_json_with(object, "preview", preview_json(group->preview, group->preview_size));
+}
+
+static json_t *owner_json(const struct ms_owner *owner)
+{
+    json_t *object = ms_json_with(json_object(), "address", ms_json_address(owner->address));
+    object = ms_json_with(object, "size", ms_json_count(owner->size));
+    object = ms_json_with(object, "retained_bytes", ms_json_count(owner->retained));
+    object = ms_json_with(object, "retained_blocks", ms_json_count(owner->retained_blocks));
+    object = ms_json_with(object, "share", json_real(owner->share));
+    object = ms_json_with(object, "type", ms_json_string(owner->type));
+    object = ms_json_with(object, "module", ms_json_string(owner->module));
+    return ms_json_with(object, "preview", preview_json(owner->preview, owner->preview_size));
+}
+
+static json_t *retainer_json(const struct ms_retainer *retainer)
+{
+    json_t *gathers = retainer->gathers.address ? owner_json(&retainer->gathers) : json_null();
+    return ms_json_with(owner_json(&retainer->block), "gathers", gathers);
+}
+
+static json_t *suspect_json(const struct ms_suspect *suspect)
+{
+    json_t *object = json_object();
+    object = ms_json_with(object, "retained_bytes", ms_json_count(suspect->retained));
+    object = ms_json_with(object, "share", json_real(suspect->share));
+    if (suspect->is_group)
+        return ms_json_with(object, "group", group_json(&suspect->group));
+    return ms_json_with(object, "block", retainer_json(&suspect->retainer));
+}
+
+json_t *ms_heap_json(const struct ms_heap_report *report)
+{
+    json_t *groups = json_array(), *retainers = json_array(), *suspects = json_array();
+    for (size_t i = 0; i < report->groups.count; i++)
+        groups = with_item(groups, group_json(&report->groups.items[i]));
+    for (size_t i = 0; i < report->retainers.count; i++)
+        retainers = with_item(retainers, retainer_json(&report->retainers.items[i]));
+    for (size_t i = 0; i < report->suspects.count; i++)
+        suspects = with_item(suspects, suspect_json(&report->suspects.items[i]));
+    json_t *heap = ms_json_with(json_object(), "live", ms_json_tally(&report->live));
+    heap = ms_json_with(heap, "reachable", ms_json_tally(&report->reachable));
+    heap = ms_json_with(heap, "lost", ms_json_tally(&report->lost));
+    heap = ms_json_with(heap, "by", json_string(ms_heap_by_names[report->by]));
+    heap = ms_json_with(heap, "sort", json_string(ms_heap_sort_names[report->sort]));
+    heap = ms_json_with(heap, "group_count", ms_json_count(report->group_count));
+    heap = ms_json_with(heap, "others", ms_json_tally(&report->others));
+    heap = ms_json_with(heap, "suspects", suspects);
+    heap = ms_json_with(heap, "retainers", retainers);
+    return ms_json_with(heap, "groups", groups);
+}
+
+ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *image,
+                             const struct ms_heap *heap, const struct ms_heap_report *report)
+{
+    json_t *document = ms_json_document(ms_json_envelope(image, heap), report->complete, "heap",
+                                        ms_heap_json(report));
+    ms_auto_free char *text = document ? json_dumps(document, MS_JSON_FLAGS | JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(document);
+    if (!text)
+        return ms_error_nomem("the report");
+    fprintf(view->out, "%s\n", text);
+    return NULL;
+}

@@ -1,0 +1,214 @@
+/* The heap report as text: the verdict, the suspects, the retainers, the groups, where it comes from. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "escape.h"
+#include "text.h"
+
+/* More suspects than this only with --verbose. */
+#define SUSPECTS_SHOWN 5u
+
+/* --- what things are --------------------------------------------------------------------------- */
+
+/* "Widget (libwidgets.so) "some text"", each as far as it is known, with a blank before each. */
+static void write_known(FILE *out, const char *type, const char *module, const uint8_t *preview,
+                        unsigned preview_size)
+{
+    if (type) {
+        putc(' ', out);
+        ms_write_name(out, type);
+    }
+    if (module) {
+        fputs(" (", out);
+        ms_write_name(out, module);
+        putc(')', out);
+    }
+    size_t length = ms_preview_length(preview, preview_size);
+    if (length) {
+        putc(' ', out);
+        ms_write_quoted(out, preview, length);
+    }
+}
+
+static void write_group_name(FILE *out, const struct ms_heap_group *group)
+{
+    char count[32];
+    switch (group->kind) {
+    case MS_GROUP_CLASS:
+        ms_write_name(out, group->type);
+        write_known(out, NULL, group->module, NULL, 0);
+        return;
+    case MS_GROUP_TEXT:
+        fputs("text", out);
+        break;
+    case MS_GROUP_SIZE:
+        fprintf(out, "%s bytes each", ms_count_text(group->size, count));
+        break;
+    case MS_GROUP_MODULE:
+        ms_write_name(out, group->module ? group->module : "?");
+        return;
+    case MS_GROUP_ARENA:
+        fprintf(out, "arena 0x%" PRIx64, group->arena);
+        return;
+    case MS_GROUP_MAPPED:
+        fputs("mapped blocks", out);
+        return;
+    case MS_GROUP_UNKNOWN:
+    case MS_GROUP_KINDS:
+        fputs("of no module", out);
+        return;
+    }
+    size_t length = ms_preview_length(group->preview, group->preview_size);
+    if (length)
+        fputs(", one of them", out);
+    write_known(out, NULL, NULL, group->preview, group->preview_size);
+}
+
+/* "0x55… Widget (libwidgets.so)" */
+static void write_owner(FILE *out, const struct ms_owner *owner)
+{
+    fprintf(out, "0x%" PRIx64, owner->address);
+    write_known(out, owner->type, owner->module, owner->preview, owner->preview_size);
+}
+
+/* --- the verdict ------------------------------------------------------------------------------- */
+
+static void write_suspect(const struct ms_view *view, const struct ms_suspect *suspect, uint64_t live)
+{
+    char size[16], share[16], count[32];
+    ms_size_text(suspect->retained, size);
+    ms_share_text(suspect->retained, live, share);
+    if (suspect->is_group) {
+        fprintf(view->out, "%s blocks retain %s (%s): ", ms_count_text(suspect->group.blocks, count),
+                size, share);
+        write_group_name(view->out, &suspect->group);
+    } else {
+        fprintf(view->out, "one block retains %s (%s): ", size, share);
+        write_owner(view->out, &suspect->retainer.block);
+    }
+}
+
+static void write_verdict(const struct ms_view *view, const struct ms_heap_report *report)
+{
+    const bool suspects = report->suspects.count;
+    const bool groups = report->by == MS_BY_TYPE || report->by == MS_BY_SIZE;
+    fputs("live heap: ", view->out);
+    ms_write_tally(view->out, &report->live);
+    fputs("; ", view->out);
+    ms_style_begin(view, suspects ? MS_STYLE_DOUBT : MS_STYLE_GOOD);
+    if (suspects)
+        write_suspect(view, &report->suspects.items[0], report->live.bytes);
+    else
+        fprintf(view->out, "no block%s retains more than %u%% of it", groups ? " or group" : "",
+                MS_SUSPECT_PERCENT);
+    ms_style_end(view);
+    putc('\n', view->out);
+    if (!report->lost.blocks)
+        return;
+    fputs("of it unreachable, so that nothing retains it: ", view->out);
+    ms_write_tally(view->out, &report->lost);
+    fputs(" (memscope leaks)\n", view->out);
+}
+
+/* The first one is in the verdict; here is where it gathers. */
+static void write_suspects(const struct ms_view *view, const struct ms_heap_report *report)
+{
+    if (report->suspects.count == 0)
+        return;
+    putc('\n', view->out);
+    ms_style_begin(view, MS_STYLE_HEAD);
+    fprintf(view->out, "suspects, each with more than %u%% of the live heap", MS_SUSPECT_PERCENT);
+    ms_style_end(view);
+    putc('\n', view->out);
+    size_t shown = report->suspects.count;
+    if (shown > SUSPECTS_SHOWN && !view->verbose)
+        shown = SUSPECTS_SHOWN;
+    for (size_t i = 0; i < shown; i++) {
+        const struct ms_suspect *suspect = &report->suspects.items[i];
+        char size[16];
+        fputs("  ", view->out);
+        write_suspect(view, suspect, report->live.bytes);
+        putc('\n', view->out);
+        if (suspect->is_group || !suspect->retainer.gathers.address)
+            continue;
+        fprintf(view->out, "    %s of it through ",
+                ms_size_text(suspect->retainer.gathers.retained, size));
+        write_owner(view->out, &suspect->retainer.gathers);
+        putc('\n', view->out);
+    }
+    if (shown < report->suspects.count)
+        fprintf(view->out, "  ... and %zu more (--verbose)\n", report->suspects.count - shown);
+}
+
+/* --- tables ------------------------------------------------------------------------------------ */
+
+static void write_retainers(const struct ms_view *view, const struct ms_heap_report *report)
+{
+    char retained[16], share[16], count[32], own[16];
+    if (report->retainers.count == 0)
+        return;
+    putc('\n', view->out);
+    ms_style_begin(view, MS_STYLE_HEAD);
+    fprintf(view->out, "%10s %6s %14s %10s  block that only roots hold, as far as is known", "retained",
+            "share", "blocks", "own");
+    ms_style_end(view);
+    putc('\n', view->out);
+    for (size_t i = 0; i < report->retainers.count; i++) {
+        const struct ms_retainer *r = &report->retainers.items[i];
+        fprintf(view->out, "%10s %6s %14s %10s  ", ms_size_text(r->block.retained, retained),
+                ms_share_text(r->block.retained, report->live.bytes, share),
+                ms_count_text(r->block.retained_blocks, count), ms_size_text(r->block.size, own));
+        write_owner(view->out, &r->block);
+        if (r->gathers.address) {
+            fprintf(view->out, "; %s of it through ", ms_size_text(r->gathers.retained, retained));
+            write_owner(view->out, &r->gathers);
+        }
+        putc('\n', view->out);
+    }
+}
+
+static void write_others(const struct ms_view *view, const struct ms_heap_report *report)
+{
+    size_t left = report->group_count - report->groups.count;
+    char count[32];
+    if (left == 0)
+        return;
+    fprintf(view->out, "... and ");
+    ms_write_tally(view->out, &report->others);
+    fprintf(view->out, " in %s more group%s (--verbose, -n)\n", ms_count_text(left, count),
+            left == 1 ? "" : "s");
+}
+
+static void write_groups(const struct ms_view *view, const struct ms_heap_report *report)
+{
+    char blocks[32], bytes[16], share[16], retained[16];
+    putc('\n', view->out);
+    ms_style_begin(view, MS_STYLE_HEAD);
+    fprintf(view->out, "%14s %10s %6s %10s  by %s", "blocks", "bytes", "share", "retained",
+            ms_heap_by_names[report->by]);
+    ms_style_end(view);
+    putc('\n', view->out);
+    for (size_t i = 0; i < report->groups.count && !ferror(view->out); i++) {
+        const struct ms_heap_group *group = &report->groups.items[i];
+        fprintf(view->out, "%14s %10s %6s %10s  ", ms_count_text(group->blocks, blocks),
+                ms_size_text(group->bytes, bytes), ms_share_text(group->bytes, report->live.bytes, share),
+                ms_size_text(group->retained, retained));
+        write_group_name(view->out, group);
+        putc('\n', view->out);
+    }
+    write_others(view, report);
+}
+
+void ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
+                  const struct ms_heap_report *report, bool retainers)
+{
+    write_verdict(view, report);
+    if (view->quiet)
+        return;
+    write_suspects(view, report);
+    if (retainers)
+        write_retainers(view, report);
+    write_groups(view, report);
+    ms_write_footer(view, image, heap, report->complete);
+}
