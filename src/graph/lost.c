@@ -1,50 +1,18 @@
 /* Lost blocks: which of them hold the others, rings included. */
 #include <stdlib.h>
 
-#include "memscope/graph.h"
+#include "scan.h"
 
 #define NO_INDEX UINT32_MAX
 
 /* --- edges ------------------------------------------------------------------------------------- */
 
-/* Goes over the pointers of one block. */
-struct edges {
-    uint64_t word, end; /* next word to look at, in words of the compact space */
-};
-
-static struct edges edges_of(const struct ms_heap *heap, uint64_t start)
-{
-    return (struct edges){start * 2, start * 2 + ms_block_size(heap, start) / 8};
-}
-
-/* The next target of a block, or MS_NOTHING at its end. */
-static uint64_t next_target(const struct ms_heap *heap, struct edges *e)
-{
-    while (e->word < e->end) {
-        const struct ms_line *line = &heap->lines[e->word / 64];
-        uint64_t line_end = (e->word / 64 + 1) * 64;
-        uint64_t bits = line->pointers & (UINT64_MAX << e->word % 64);
-        if (!bits) {
-            e->word = line_end;
-            continue;
-        }
-        unsigned bit = (unsigned)__builtin_ctzll(bits);
-        e->word = line_end - 64 + bit;
-        if (e->word >= e->end)
-            break;
-        e->word++;
-        return ms_target_at(heap, line->first + ms_pointers_before(line, bit));
-    }
-    e->word = e->end;
-    return MS_NOTHING;
-}
-
 void ms_each_edge(const struct ms_scan *scan, uint64_t start, ms_edge_visitor *visit, void *context)
 {
     const struct ms_heap *heap = &scan->heap;
-    struct edges e = edges_of(heap, start);
+    struct edges e = ms_edges_of(heap, start);
     uint64_t target;
-    while ((target = next_target(heap, &e)) != MS_NOTHING) {
+    while ((target = ms_next_target(heap, &e)) != MS_NOTHING) {
         if (target >= 2 * heap->granules)
             continue;
         uint64_t to = ms_start_of(heap, target / 2);
@@ -117,7 +85,7 @@ static struct ms_error *enter(struct finder *f, uint32_t index, uint32_t leader)
     struct frame *frame = ms_vector_add(&f->path);
     if (!frame)
         return ms_error_nomem("the lost blocks");
-    *frame = (struct frame){index, edges_of(f->heap, f->lost->starts[index])};
+    *frame = (struct frame){index, ms_edges_of(f->heap, f->lost->starts[index])};
     f->lost->leader[index] = leader;
     return NULL;
 }
@@ -127,7 +95,7 @@ static uint32_t next_lost(struct finder *f)
 {
     struct frame *frame = &f->path.items[f->path.count - 1];
     uint64_t target;
-    while ((target = next_target(f->heap, &frame->edges)) != MS_NOTHING) {
+    while ((target = ms_next_target(f->heap, &frame->edges)) != MS_NOTHING) {
         if (target >= 2 * f->heap->granules)
             continue;
         uint32_t index = index_of(f, ms_start_of(f->heap, target / 2));

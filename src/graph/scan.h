@@ -44,6 +44,38 @@ struct ms_scan_workers {
     struct ms_sink sink;
 };
 
+/* Goes over the pointers of one block. */
+struct edges {
+    uint64_t word, end; /* next word to look at, in words of the compact space */
+};
+
+static inline struct edges ms_edges_of(const struct ms_heap *heap, uint64_t start)
+{
+    return (struct edges){start * 2, start * 2 + ms_block_size(heap, start) / 8};
+}
+
+/* The next target of a block, found in word `word - 1`; MS_NOTHING at its end. */
+static inline uint64_t ms_next_target(const struct ms_heap *heap, struct edges *e)
+{
+    while (e->word < e->end) {
+        const struct ms_line *line = &heap->lines[e->word / 64];
+        uint64_t line_end = (e->word / 64 + 1) * 64;
+        uint64_t bits = line->pointers & (UINT64_MAX << e->word % 64);
+        if (!bits) {
+            e->word = line_end;
+            continue;
+        }
+        unsigned bit = (unsigned)__builtin_ctzll(bits);
+        e->word = line_end - 64 + bit;
+        if (e->word >= e->end)
+            break;
+        e->word++;
+        return ms_target_at(heap, line->first + ms_pointers_before(line, bit));
+    }
+    e->word = e->end;
+    return MS_NOTHING;
+}
+
 /* roots.c: fills scan->ranges and the exact roots from the image; heap discovered already. */
 struct ms_error *ms_roots_plan(struct ms_scan *scan, struct ms_image *image);
 
@@ -77,6 +109,12 @@ static inline uint64_t ms_zone_target(const struct zone_map *map, uint64_t word)
         return MS_NOTHING;
     return z->target + ms_unit_of(word - z->base);
 }
+
+/* mark.c: is a pointer to TARGET, inside the block at START, as good as one to its start? */
+bool ms_is_vouched(const struct ms_scan *scan, uint64_t start, uint64_t target);
+
+/* mark.c: is ROOT as good as a start pointer wherever into its block it points? */
+bool ms_root_is_exact(const struct ms_scan *scan, const struct ms_root *root);
 
 /* filter.c: the fastest that this CPU can run. */
 filter_function *ms_filter_best(void);
