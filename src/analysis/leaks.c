@@ -3,7 +3,8 @@
 
 #include <search.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "memscope/names.h"
 
 const char *const ms_leak_names[MS_LEAK_KINDS] = {
     [MS_DEFINITE] = "definite",
@@ -31,12 +32,9 @@ struct identity {
 /* A vtable pointer in the first word names the class; without symbols, its module. */
 static struct identity identify(const struct builder *b, uint64_t start)
 {
-    uint64_t target = ms_first_target(b->scan, start);
-    uint64_t address = target == MS_NOTHING ? 0 : ms_scan_module_address(b->scan, target);
-    if (!address || !b->symbols)
-        return (struct identity){NULL, NULL};
-    const char *type = ms_symbols_vtable_class(b->symbols, address);
-    return (struct identity){type, type ? ms_symbols_module(b->symbols, address) : NULL};
+    struct identity what;
+    what.type = ms_block_type(b->scan, b->symbols, start, &what.module);
+    return what;
 }
 
 static bool is_suppressed(const struct builder *b, struct identity what)
@@ -88,16 +86,6 @@ static struct ms_leak_group *group_of(struct builder *b, const struct ms_leak_gr
     return group;
 }
 
-/* Bytes that make a readable preview: up to the first that is no text, at least four. */
-static unsigned text_length(const uint8_t *bytes, uint64_t size)
-{
-    unsigned n = 0;
-    while (n < size && n < MS_SAMPLE && (bytes[n] == '\t' || bytes[n] == '\n' || bytes[n] >= ' ') &&
-           bytes[n] != 0x7f)
-        n++;
-    return n >= 4 && (n == size || n == MS_SAMPLE || bytes[n] == '\0') ? n : 0;
-}
-
 static struct ms_error *add_to_group(struct builder *b, enum ms_leak_kind kind, uint64_t start, uint64_t size,
                                      struct identity what, const struct ms_leader *leader)
 {
@@ -115,11 +103,8 @@ static struct ms_error *add_to_group(struct builder *b, enum ms_leak_kind kind, 
     group->indirect_bytes += leader ? leader->indirect_bytes : 0;
     if (group->samples < MS_GROUP_SAMPLES)
         group->sample[group->samples++] = ms_granule_address(&b->scan->heap, start);
-    const struct ms_sample *sample = group->preview_size ? NULL : ms_block_sample(&b->scan->heap, start);
-    if (sample) {
-        group->preview_size = text_length(sample->bytes, size);
-        memcpy(group->preview, sample->bytes, group->preview_size);
-    }
+    if (!group->preview_size)
+        group->preview_size = ms_block_preview(&b->scan->heap, start, group->preview);
     return NULL;
 }
 
