@@ -12,6 +12,7 @@
 /* The commands: NAME, whose function is ms_command_NAME, and help in one line. */
 #define MS_COMMANDS(COMMAND)                                                                       \
     COMMAND(leaks, "find blocks on the heap that nothing points to any more")                      \
+    COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
     COMMAND(memstats, "account for every resident byte of the process")
 
 /*
