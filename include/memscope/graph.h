@@ -33,7 +33,7 @@ struct ms_root_range {
 
 /* A word that is a root and points into the heap. */
 struct ms_root {
-    uint64_t address; /* of the word; index of a register in the thread's, of the kernel's in kernel_pointers */
+    uint64_t address; /* of the word; of a register its index, of the kernel's that in kernel_pointers */
     uint64_t target;  /* as in heap.h */
     pid_t tid;        /* for registers and stacks */
     uint8_t kind;     /* enum ms_root_kind */

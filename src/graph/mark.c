@@ -124,20 +124,11 @@ static struct ms_error *add_edge(struct marker *m, uint64_t target)
     return m->edge_in - m->edge_out == EDGES_AHEAD ? take_edge(m) : NULL;
 }
 
-/* The word behind the last usable one of START's block: mostly the next start is in the same line. */
-static uint64_t end_of(const struct ms_heap *heap, uint64_t start)
-{
-    uint32_t later = heap->lines[start / MS_LINE_GRANULES].starts >> start % MS_LINE_GRANULES >> 1;
-    if (!later)
-        return start * 2 + ms_block_size(heap, start) / 8;
-    return (start + 1 + (unsigned)__builtin_ctz(later)) * 2 - heap->tail / 8;
-}
-
 /* Counts the block at START and queues all its pointers. */
 static struct ms_error *visit(struct marker *m, uint64_t start)
 {
     const struct ms_heap *heap = m->heap;
-    uint64_t word = start * 2, end = end_of(heap, start);
+    uint64_t word = start * 2, end = ms_block_end(heap, start);
     struct ms_tally *tally = m->certain ? &m->reached : &m->possible;
     tally->blocks++;
     tally->bytes += (end - word) * 8;

@@ -44,6 +44,15 @@ struct ms_scan_workers {
     struct ms_sink sink;
 };
 
+/* The word behind the last usable one of START's block: mostly the next start is in the same line. */
+static inline uint64_t ms_block_end(const struct ms_heap *heap, uint64_t start)
+{
+    uint32_t later = heap->lines[start / MS_LINE_GRANULES].starts >> start % MS_LINE_GRANULES >> 1;
+    if (!later)
+        return start * 2 + ms_block_size(heap, start) / 8;
+    return (start + 1 + (unsigned)__builtin_ctz(later)) * 2 - heap->tail / 8;
+}
+
 /* Goes over the pointers of one block. */
 struct edges {
     uint64_t word, end; /* next word to look at, in words of the compact space */
@@ -51,7 +60,7 @@ struct edges {
 
 static inline struct edges ms_edges_of(const struct ms_heap *heap, uint64_t start)
 {
-    return (struct edges){start * 2, start * 2 + ms_block_size(heap, start) / 8};
+    return (struct edges){start * 2, ms_block_end(heap, start)};
 }
 
 /* The next target of a block, found in word `word - 1`; MS_NOTHING at its end. */
