@@ -17,7 +17,7 @@ const char *const ms_place_names[MS_PLACE_KINDS] = {
 
 /* struct pthread of glibc 2.36 takes 2304 bytes, older and newer ones no more than this. */
 #define DESCRIPTOR_BYTES 2560u
-/* Static TLS ends at the thread pointer, whose alignment this is (TCB_ALIGNMENT of glibc's sysdeps/x86_64). */
+/* Static TLS ends at the thread pointer, which is aligned so (TCB_ALIGNMENT, glibc's sysdeps/x86_64). */
 #define TLS_ALIGN 64u
 #define HEADERS_MAX 64u
 
@@ -243,6 +243,21 @@ static uint64_t file_start(const struct ms_image *image, const struct ms_region 
     return start;
 }
 
+static struct ms_error *name_in_map(struct ms_place *place, const struct ms_region *region)
+{
+    char text[24];
+    place->offset = (int64_t)(place->address - region->start);
+    if (region->kind == MS_REGION_SHARED) {
+        place->offset += (int64_t)region->offset;
+        return say(place, "shared map %s%s", *region->path ? region->path : "without a name",
+                   signed_text(place->offset, text));
+    }
+    if (region->kind == MS_REGION_ANON && !*region->path)
+        return say(place, "anonymous map 0x%" PRIx64 "%s", region->start, signed_text(place->offset, text));
+    return say(place, "%s 0x%" PRIx64 "%s", *region->path ? region->path : "map", region->start,
+               signed_text(place->offset, text));
+}
+
 static struct ms_error *name_in_file(const struct namer *n, struct ms_place *place,
                                      const struct ms_region *region)
 {
@@ -261,25 +276,15 @@ static struct ms_error *name_in_file(const struct namer *n, struct ms_place *pla
         place->offset = (int64_t)(place->address - file_start(n->image, region));
         return say(place, "%s%s", place->module, signed_text(place->offset, text));
     }
+    /* An anonymous map may follow a module's .bss without a gap. */
+    if (region->kind != MS_REGION_FILE) {
+        place->kind = place->kind == MS_PLACE_DATA ? MS_PLACE_ANON : place->kind;
+        return name_in_map(place, region);
+    }
     if (place->kind == MS_PLACE_DATA)
         place->kind = MS_PLACE_FILE;
     place->offset = (int64_t)(place->address - region->start + region->offset);
     return say(place, "file map %s%s", *region->path ? region->path : "without a name",
-               signed_text(place->offset, text));
-}
-
-static struct ms_error *name_in_map(struct ms_place *place, const struct ms_region *region)
-{
-    char text[24];
-    place->offset = (int64_t)(place->address - region->start);
-    if (region->kind == MS_REGION_SHARED) {
-        place->offset += (int64_t)region->offset;
-        return say(place, "shared map %s%s", *region->path ? region->path : "without a name",
-                   signed_text(place->offset, text));
-    }
-    if (region->kind == MS_REGION_ANON && !*region->path)
-        return say(place, "anonymous map 0x%" PRIx64 "%s", region->start, signed_text(place->offset, text));
-    return say(place, "%s 0x%" PRIx64 "%s", *region->path ? region->path : "map", region->start,
                signed_text(place->offset, text));
 }
 

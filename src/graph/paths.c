@@ -11,6 +11,8 @@
 #define LINES_AHEAD 16u /* blocks */
 #define TARGETS_AHEAD 8u
 
+#define NO_ROOT UINT32_MAX
+
 /* Which links count, and which blocks are on the way. */
 enum way {
     WAY_CERTAIN, /* pointers to the start, or as good: reached blocks */
@@ -29,11 +31,11 @@ struct search {
     const struct ms_heap *heap;
     enum way way;
     uint64_t goal;
-    const struct ms_root **roots; /* by ms_root_compare(); NULL once it has its chain; owned */
+    uint32_t *roots; /* their indices by ms_root_compare(), NO_ROOT for one that has its chain; owned */
     struct ms_reserve seen_memory, start_memory, from_memory;
     uint32_t *seen;   /* a bit a granule, as in struct ms_line */
     uint64_t *starts; /* by number */
-    uint32_t *from;   /* by number: that of the block before it; of seeds, the index of the root */
+    uint32_t *from;   /* by number: that of the block before it; of seeds, the place in `roots` */
     size_t count, seeds;
     bool found; /* the goal has the last number */
     struct edge edge[EDGES_AHEAD];
@@ -165,11 +167,13 @@ static void spread(struct search *s)
 static void search_from_roots(struct search *s)
 {
     for (size_t i = 0; i < s->scan->root_count; i++) {
-        const struct ms_root *root = s->roots[i];
-        uint64_t start = root ? follow_root(s->scan, s->way, root) : MS_NOTHING;
+        if (s->roots[i] == NO_ROOT)
+            continue;
+        const struct ms_root *root = &s->scan->roots[s->roots[i]];
+        uint64_t start = follow_root(s->scan, s->way, root);
         if (start != MS_NOTHING)
             add_block(s, start, (uint32_t)i);
-        start = root ? follow_header(s->scan, root) : MS_NOTHING;
+        start = follow_header(s->scan, root);
         if (start != MS_NOTHING)
             add_block(s, start, (uint32_t)i);
     }
@@ -224,16 +228,17 @@ static struct ms_error *add_chain(struct search *s, struct ms_chains *chains)
     for (size_t i = 0; i + 1 < length; i++)
         link_steps(s, &steps[i], &steps[i + 1]);
     if (s->way != WAY_LOST) {
-        chain->root = s->roots[s->from[number]];
+        chain->root = &s->scan->roots[s->roots[s->from[number]]];
         steps[0].into = root_into(s, chain->root, steps[0].start);
-        s->roots[s->from[number]] = NULL;
+        s->roots[s->from[number]] = NO_ROOT;
     }
     return NULL;
 }
 
-static int compare_roots(const void *a, const void *b)
+static int compare_roots(const void *a, const void *b, void *roots)
 {
-    return ms_root_compare(*(const struct ms_root *const *)a, *(const struct ms_root *const *)b);
+    const struct ms_root *all = roots;
+    return ms_root_compare(&all[*(const uint32_t *)a], &all[*(const uint32_t *)b]);
 }
 
 static struct ms_error *make_room(struct search *s)
@@ -257,14 +262,16 @@ static struct ms_error *make_room(struct search *s)
     if (!s->roots)
         return ms_error_nomem("the paths");
     for (size_t i = 0; i < scan->root_count; i++)
-        s->roots[i] = &scan->roots[i];
-    qsort(s->roots, scan->root_count, sizeof *s->roots, compare_roots);
+        s->roots[i] = (uint32_t)i;
+    qsort_r(s->roots, scan->root_count, sizeof *s->roots, compare_roots, scan->roots);
     return NULL;
 }
 
 static struct ms_error *search(struct search *s, uint64_t leader, size_t most, struct ms_chains *chains)
 {
     MS_TRY(make_room(s));
+    if (!s->seen)
+        return NULL; /* there is no heap */
     if (s->way == WAY_LOST) {
         if (leader != MS_NOTHING)
             add_block(s, leader, 0);
