@@ -4,7 +4,7 @@ set -u
 cd "${SRCDIR:-$(dirname "$0")/..}" || exit 1
 
 # The flow of design, left to right: a public header, and who may include up to it.
-flow="error units memory image capture symbols heap blocks graph known leaks histogram memstats output tui"
+flow="error units memory image capture symbols heap blocks graph known names leaks histogram memstats path output tui"
 
 # The last header of the flow that each room may include.
 last_of_room()
@@ -15,7 +15,7 @@ last_of_room()
     symbols) echo symbols ;;
     heap) echo heap ;;
     graph) echo graph ;;
-    analysis) echo memstats ;;
+    analysis) echo path ;;
     output) echo output ;;
     tui | cli) echo tui ;;
     *) echo none ;;

@@ -33,7 +33,7 @@ struct ms_root_range {
 
 /* A word that is a root and points into the heap. */
 struct ms_root {
-    uint64_t address; /* of the word; for a register its index in the thread's registers */
+    uint64_t address; /* of the word; of a register its index, of the kernel's that in kernel_pointers */
     uint64_t target;  /* as in heap.h */
     pid_t tid;        /* for registers and stacks */
     uint8_t kind;     /* enum ms_root_kind */
@@ -133,5 +133,49 @@ void ms_dominators_free(struct ms_dominators *tree);
 /* The position of the block that starts at granule START, or 0 when no live, reachable one does. */
 uint32_t ms_dominator_position(const struct ms_dominators *tree, const struct ms_heap *heap,
                                uint64_t start);
+
+/* --- paths: who holds a block ------------------------------------------------------------------ */
+
+/* A pointer to a block. */
+struct ms_pointer {
+    const struct ms_root *root; /* NULL: a block holds it */
+    uint64_t holder;            /* that block's start */
+    uint64_t offset;            /* bytes from there to the word */
+    int64_t into;               /* where it points to, from the start of the block it points to */
+};
+/*
+ * Calls VISIT for each root that points to the block at START, in the order of
+ * the roots, then for each live block that does, itself too, in the order of addresses.
+ */
+typedef void ms_pointer_visitor(void *context, const struct ms_pointer *pointer);
+void ms_each_pointer_to(const struct ms_scan *scan, uint64_t start, ms_pointer_visitor *visit, void *context);
+
+/* Negative when A is the root to name rather than B: variables first, registers last; then by address. */
+int ms_root_compare(const struct ms_root *a, const struct ms_root *b);
+
+/* A block on the way from a root. */
+struct ms_step {
+    uint64_t start;
+    uint64_t offset; /* of the word in it that points to the next step; MS_NOTHING in the last */
+    int64_t into;    /* where the word before it points to, from its start; 0 where there is none */
+};
+struct ms_chain {
+    const struct ms_root *root; /* NULL: it begins with a lost block */
+    MS_VECTOR(struct ms_step) steps; /* at least one */
+};
+struct ms_chains {
+    MS_VECTOR(struct ms_chain) list; /* shortest first */
+};
+
+/*
+ * Up to MOST chains to the live block at START, of different roots, each the
+ * shortest from its root. To a reached block all links are what ms_mark() goes
+ * by for certain; to one that is `maybe`, any. LEADER is where the one chain to a
+ * lost block begins, else MS_NOTHING. Needs a scan that was marked; takes 12
+ * bytes for each block that is nearer to the roots than START, and a bit a granule.
+ */
+ms_result ms_find_chains(const struct ms_scan *scan, uint64_t start, uint64_t leader, size_t most,
+                         struct ms_chains *chains);
+void ms_chains_free(struct ms_chains *chains);
 
 #endif

@@ -20,4 +20,10 @@ struct ms_known ms_block_known(const struct ms_scan *scan, struct ms_symbols *sy
 /* How many of SIZE bytes make a readable preview: up to the first that is no text, at least four; else 0. */
 unsigned ms_text_length(const uint8_t *bytes, uint64_t size);
 
+/*
+ * Bytes of readable text that the block at START begins with, as they were when
+ * it passed by; 0 when it is no text. Raw bytes of the target: escape before showing.
+ */
+unsigned ms_block_preview(const struct ms_heap *heap, uint64_t start, uint8_t bytes[MS_SAMPLE]);
+
 #endif

@@ -10,6 +10,7 @@
 #include "memscope/image.h"
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
+#include "memscope/path.h"
 #include "memscope/units.h"
 
 enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
@@ -52,5 +53,11 @@ ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *
                              const struct ms_heap *heap, const struct ms_heap_report *report);
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,
                                  const struct ms_heap *heap, const struct ms_memstats *stats);
+
+void ms_path_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
+                  const struct ms_path_report *report);
+json_t *ms_path_json(const struct ms_path_report *report);
+ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *image,
+                             const struct ms_heap *heap, const struct ms_path_report *report);
 
 #endif

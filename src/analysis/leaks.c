@@ -3,7 +3,6 @@
 
 #include <search.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "memscope/known.h"
 
@@ -97,11 +96,8 @@ static struct ms_error *add_to_group(struct builder *b, enum ms_leak_kind kind, 
     group->indirect_bytes += leader ? leader->indirect_bytes : 0;
     if (group->samples < MS_GROUP_SAMPLES)
         group->sample[group->samples++] = ms_granule_address(&b->scan->heap, start);
-    const struct ms_sample *sample = group->preview_size ? NULL : ms_block_sample(&b->scan->heap, start);
-    if (sample) {
-        group->preview_size = ms_text_length(sample->bytes, size);
-        memcpy(group->preview, sample->bytes, group->preview_size);
-    }
+    if (!group->preview_size)
+        group->preview_size = ms_block_preview(&b->scan->heap, start, group->preview);
     return NULL;
 }
 

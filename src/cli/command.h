@@ -13,6 +13,7 @@
 #define MS_COMMANDS(COMMAND)                                                                       \
     COMMAND(leaks, "find blocks on the heap that nothing points to any more")                      \
     COMMAND(heap, "live blocks by type or size, and what keeps them alive")                        \
+    COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
     COMMAND(memstats, "account for every resident byte of the process")
 
 /*

@@ -41,7 +41,7 @@ uint64_t ms_first_target(const struct ms_scan *scan, uint64_t start)
  * memcheck's newarray, length64 and stdstring by the walker's bits; multiple
  * inheritance when both the block and the place begin with a vtable pointer.
  */
-static bool is_vouched(const struct ms_scan *scan, uint64_t start, uint64_t target)
+bool ms_is_vouched(const struct ms_scan *scan, uint64_t start, uint64_t target)
 {
     const struct ms_heap *heap = &scan->heap;
     uint64_t granule = target / 2;
@@ -87,7 +87,7 @@ static struct ms_error *follow(struct marker *m, uint64_t target)
     line = &m->heap->lines[start / MS_LINE_GRANULES];
     if (!ms_bit(line->live, start) || ms_bit(line->reached, start))
         return NULL;
-    if (is_vouched(m->scan, start, target)) {
+    if (ms_is_vouched(m->scan, start, target)) {
         if (mark(m, start, true))
             push(m, start);
         return NULL;
@@ -191,11 +191,16 @@ static bool is_aligned_by_hand(const struct ms_heap *heap, uint64_t target)
     return !(target & 1) && ms_word_target(heap, target + 1) == 2 * start;
 }
 
+bool ms_root_is_exact(const struct ms_scan *scan, const struct ms_root *root)
+{
+    return root->exact || (root->kind == MS_ROOT_DATA && is_aligned_by_hand(&scan->heap, root->target));
+}
+
 static struct ms_error *mark_roots(struct marker *m)
 {
     for (size_t i = 0; i < m->scan->root_count; i++) {
         const struct ms_root *root = &m->scan->roots[i];
-        if (root->exact || (root->kind == MS_ROOT_DATA && is_aligned_by_hand(m->heap, root->target))) {
+        if (ms_root_is_exact(m->scan, root)) {
             uint64_t start = ms_start_of(m->heap, root->target / 2);
             if (mark(m, start, true))
                 push(m, start);

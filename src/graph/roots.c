@@ -307,7 +307,7 @@ static struct ms_error *collect_words(const struct ms_scan *scan, const struct m
         MS_TRY(add_registers(scan, &image->threads[i], roots));
     for (size_t i = 0; i < image->kernel_pointers.count; i++)
         MS_TRY(add_word(scan, roots, image->kernel_pointers.items[i].value,
-                        (struct ms_root){.kind = MS_ROOT_KERNEL, .exact = true}));
+                        (struct ms_root){.address = i, .kind = MS_ROOT_KERNEL, .exact = true}));
     for (size_t i = 0; i < scan->heap.exact_roots.count; i++) {
         const struct ms_exact_root *e = &scan->heap.exact_roots.items[i];
         MS_TRY(add_word(scan, roots, e->value,

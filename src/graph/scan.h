@@ -78,6 +78,12 @@ static inline uint64_t ms_zone_target(const struct zone_map *map, uint64_t word)
     return z->target + ms_unit_of(word - z->base);
 }
 
+/* mark.c: is a pointer to TARGET, inside the block at START, as good as one to its start? */
+bool ms_is_vouched(const struct ms_scan *scan, uint64_t start, uint64_t target);
+
+/* mark.c: is ROOT as good as a start pointer wherever into its block it points? */
+bool ms_root_is_exact(const struct ms_scan *scan, const struct ms_root *root);
+
 /* filter.c: the fastest that this CPU can run. */
 filter_function *ms_filter_best(void);
 

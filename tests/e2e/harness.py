@@ -50,7 +50,9 @@ def check_equal(actual, expected, what):
 
 
 def test(function):
-    _tests.append(function)
+    """Makes a function of the program a test; one of a module that it imports stays a function."""
+    if function.__module__ == "__main__":
+        _tests.append(function)
     return function
 
 
@@ -61,7 +63,8 @@ def cases(*arguments):
             def run(argument=argument):
                 function(argument)
             run.__name__ = "%s %s" % (function.__name__, _brief(argument))
-            _tests.append(run)
+            run.__module__ = function.__module__
+            test(run)
         return function
     return decorate
 

@@ -1,0 +1,351 @@
+/* Names: what a root is called, as far as is known without debug information. */
+#include "memscope/names.h"
+
+#include <elf.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const ms_place_names[MS_PLACE_KINDS] = {
+    [MS_PLACE_DATA] = "data",         [MS_PLACE_FILE] = "file",     [MS_PLACE_STACK] = "stack",
+    [MS_PLACE_TLS] = "tls",           [MS_PLACE_REGISTER] = "register", [MS_PLACE_ANON] = "anonymous map",
+    [MS_PLACE_SHARED] = "shared map", [MS_PLACE_KERNEL] = "kernel", [MS_PLACE_DTV] = "dtv",
+    [MS_PLACE_OTHER] = "other",
+};
+
+/* struct pthread of glibc 2.36 takes 2304 bytes, older and newer ones no more than this. */
+#define DESCRIPTOR_BYTES 2560u
+/* Static TLS ends at the thread pointer, which is aligned so (TCB_ALIGNMENT, glibc's sysdeps/x86_64). */
+#define TLS_ALIGN 64u
+#define HEADERS_MAX 64u
+
+/* FXSAVE's layout, and AVX's behind it (Intel SDM volume 1, 13.4): first byte, bytes a register. */
+#define XSAVE_ST 32u
+#define XSAVE_XMM 160u
+#define XSAVE_LEGACY_END 416u
+#define XSAVE_YMM 576u
+#define XSAVE_YMM_END 832u
+#define XSAVE_REGISTER 16u
+
+struct namer {
+    const struct ms_scan *scan;
+    const struct ms_image *image;
+    struct ms_symbols *symbols; /* or NULL */
+};
+
+/* --- text -------------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 2, 3))) static struct ms_error *say(struct ms_place *place, const char *format,
+                                                                  ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&place->text, format, arguments);
+    va_end(arguments);
+    if (length >= 0)
+        return NULL;
+    place->text = NULL;
+    return ms_error_nomem("names");
+}
+
+/* "+0x10", "-0x40"; BUFFER is returned. */
+static const char *signed_text(int64_t offset, char buffer[24])
+{
+    uint64_t size = offset < 0 ? -(uint64_t)offset : (uint64_t)offset;
+    snprintf(buffer, 24, "%c0x%" PRIx64, offset < 0 ? '-' : '+', size);
+    return buffer;
+}
+
+/* --- threads ----------------------------------------------------------------------------------- */
+
+static const struct ms_thread *thread_of(const struct ms_image *image, pid_t tid)
+{
+    for (size_t i = 0; i < image->thread_count; i++)
+        if (image->threads[i].tid == tid)
+            return &image->threads[i];
+    return NULL;
+}
+
+/* "thread 1234 'worker'"; BUFFER is returned. */
+static const char *thread_text(const struct ms_thread *thread, char buffer[48])
+{
+    int length = snprintf(buffer, 48, "thread %d", (int)thread->tid);
+    if (thread->name[0])
+        snprintf(buffer + length, 48 - (size_t)length, " '%.15s'", thread->name);
+    return buffer;
+}
+
+/* What the TLS segment of the module whose headers are in REGION takes, 0 when it has none. */
+static uint64_t tls_of_module(const struct ms_image *image, const struct ms_region *region)
+{
+    Elf64_Ehdr header;
+    Elf64_Phdr segments[HEADERS_MAX];
+    if (region->kind != MS_REGION_FILE || region->offset != 0 ||
+        !ms_image_read(image, region->start, &header, sizeof header) ||
+        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_phnum > HEADERS_MAX ||
+        header.e_phoff > MS_PAGE || header.e_phentsize != sizeof *segments ||
+        !ms_image_read(image, region->start + header.e_phoff, segments, header.e_phnum * sizeof *segments))
+        return 0;
+    for (unsigned i = 0; i < header.e_phnum; i++)
+        if (segments[i].p_type == PT_TLS && segments[i].p_memsz < region->end)
+            return segments[i].p_memsz + (segments[i].p_align < MS_PAGE ? segments[i].p_align : MS_PAGE);
+    return 0;
+}
+
+/* Bytes below a thread pointer that are static TLS: no more than all modules' together. */
+static uint64_t tls_bytes(const struct ms_image *image)
+{
+    uint64_t sum = TLS_ALIGN;
+    for (size_t i = 0; i < image->region_count; i++)
+        sum += tls_of_module(image, &image->regions[i]);
+    return sum;
+}
+
+/* The thread whose TLS or descriptor ADDRESS is in, or NULL. */
+static const struct ms_thread *tls_owner(const struct namer *n, uint64_t address)
+{
+    const struct ms_region *region = ms_image_region(n->image, address);
+    uint64_t below = 0;
+    for (size_t i = 0; region && i < n->image->thread_count; i++) {
+        const struct ms_thread *thread = &n->image->threads[i];
+        uint64_t pointer = thread->registers[MS_REG_FS_BASE];
+        if (pointer < region->start || pointer >= region->end || address >= pointer + DESCRIPTOR_BYTES)
+            continue;
+        if (address >= pointer)
+            return thread;
+        below = below ? below : tls_bytes(n->image);
+        if (pointer - address <= below)
+            return thread;
+    }
+    return NULL;
+}
+
+static struct ms_error *name_tls(const struct ms_thread *thread, struct ms_place *place)
+{
+    char who[48], offset[24];
+    place->kind = MS_PLACE_TLS;
+    place->tid = thread->tid;
+    place->offset = (int64_t)(place->address - thread->registers[MS_REG_FS_BASE]);
+    return say(place, "%s TLS %s", thread_text(thread, who), signed_text(place->offset, offset));
+}
+
+/* The range of roots that holds ADDRESS, or NULL. */
+static const struct ms_root_range *range_of(const struct ms_scan *scan, uint64_t address)
+{
+    for (size_t i = 0; i < scan->ranges.count; i++)
+        if (scan->ranges.items[i].start <= address && address < scan->ranges.items[i].end)
+            return &scan->ranges.items[i];
+    return NULL;
+}
+
+static struct ms_error *name_stack(const struct namer *n, struct ms_place *place, pid_t tid)
+{
+    char who[48], offset[24];
+    const struct ms_thread *thread = tid ? thread_of(n->image, tid) : NULL;
+    place->kind = MS_PLACE_STACK;
+    if (thread) {
+        place->tid = tid;
+        place->offset = (int64_t)(place->address - thread->registers[MS_REG_RSP]);
+        return say(place, "%s stack sp%s", thread_text(thread, who), signed_text(place->offset, offset));
+    }
+    /* Of a thread that has ended there is the descriptor alone, from its thread pointer on. */
+    const struct ms_root_range *range = range_of(n->scan, place->address);
+    place->kind = MS_PLACE_TLS;
+    place->offset = range ? (int64_t)(place->address - range->start) : 0;
+    return say(place, "ended thread's TLS %s", signed_text(place->offset, offset));
+}
+
+/* --- registers and the kernel ------------------------------------------------------------------ */
+
+/* The vector register that byte AT of an XSAVE area belongs to; BUFFER is returned. */
+static const char *vector_text(unsigned at, char buffer[32])
+{
+    if (at >= XSAVE_ST && at < XSAVE_XMM)
+        snprintf(buffer, 32, "st%u", (at - XSAVE_ST) / XSAVE_REGISTER);
+    else if (at >= XSAVE_XMM && at < XSAVE_LEGACY_END)
+        snprintf(buffer, 32, "xmm%u", (at - XSAVE_XMM) / XSAVE_REGISTER);
+    else if (at >= XSAVE_YMM && at < XSAVE_YMM_END)
+        snprintf(buffer, 32, "ymm%u, upper half", (at - XSAVE_YMM) / XSAVE_REGISTER);
+    else /* where the rest lies differs between processors */
+        snprintf(buffer, 32, "xsave+0x%x", at);
+    return buffer;
+}
+
+static struct ms_error *name_register(const struct namer *n, struct ms_place *place,
+                                      const struct ms_root *root)
+{
+    char who[48], vector[32];
+    const struct ms_thread *thread = thread_of(n->image, root->tid);
+    place->kind = MS_PLACE_REGISTER;
+    place->tid = root->tid;
+    place->address = 0;
+    if (root->address >= MS_REGISTERS)
+        place->offset = (int64_t)(root->address - MS_REGISTERS) * 8;
+    const char *name = root->address < MS_REGISTERS ? ms_register_names[root->address]
+                                                    : vector_text((unsigned)place->offset, vector);
+    if (!thread)
+        return say(place, "thread %d register %s", (int)root->tid, name);
+    return say(place, "%s register %s", thread_text(thread, who), name);
+}
+
+static struct ms_error *name_kernel(const struct namer *n, struct ms_place *place, const struct ms_root *root)
+{
+    place->kind = MS_PLACE_KERNEL;
+    place->address = 0;
+    bool known = root->address < n->image->kernel_pointers.count;
+    return say(place, "kernel: %s",
+               known ? n->image->kernel_pointers.items[root->address].source : "unknown");
+}
+
+/* Pointers that are exact: what they are was said where they were found. */
+static struct ms_error *name_exact(const struct namer *n, struct ms_place *place, const struct ms_root *root)
+{
+    const struct ms_heap *heap = &n->scan->heap;
+    const char *what = "dtv";
+    for (size_t i = 0; i < heap->exact_roots.count; i++) {
+        const struct ms_exact_root *e = &heap->exact_roots.items[i];
+        const struct ms_segment *s = e->address == root->address ? ms_heap_segment(heap, e->value) : NULL;
+        if (s && ms_address_granule(s, e->value) == root->target / 2) {
+            what = e->what;
+            break;
+        }
+    }
+    place->kind = MS_PLACE_DTV;
+    if (strcmp(what, "stack") == 0)
+        return say(place, "a thread's stack pointer");
+    const struct ms_thread *thread = root->address ? tls_owner(n, root->address) : NULL;
+    char who[48];
+    if (!thread)
+        return say(place, "%s", what);
+    place->tid = thread->tid;
+    return say(place, "%s %s", thread_text(thread, who), what);
+}
+
+/* --- maps -------------------------------------------------------------------------------------- */
+
+/* Where the module or file that REGION is part of begins: .bss lies behind its file's maps. */
+static uint64_t file_start(const struct ms_image *image, const struct ms_region *region)
+{
+    const struct ms_region *r = region;
+    while (r > image->regions && r->kind == MS_REGION_ANON && r[-1].end == r->start)
+        r--;
+    uint64_t inode = r->inode, start = r->start;
+    for (; r > image->regions; r--) {
+        if (r->inode == inode && r->kind == MS_REGION_FILE)
+            start = r->start;
+        if (r->inode == inode && r->offset == 0)
+            break;
+        if (r->inode != inode && r->inode != 0)
+            break;
+    }
+    return start;
+}
+
+static struct ms_error *name_in_map(struct ms_place *place, const struct ms_region *region)
+{
+    char text[24];
+    place->offset = (int64_t)(place->address - region->start);
+    if (region->kind == MS_REGION_SHARED) {
+        place->offset += (int64_t)region->offset;
+        return say(place, "shared map %s%s", *region->path ? region->path : "without a name",
+                   signed_text(place->offset, text));
+    }
+    if (region->kind == MS_REGION_ANON && !*region->path)
+        return say(place, "anonymous map 0x%" PRIx64 "%s", region->start, signed_text(place->offset, text));
+    return say(place, "%s 0x%" PRIx64 "%s", *region->path ? region->path : "map", region->start,
+               signed_text(place->offset, text));
+}
+
+static struct ms_error *name_in_file(const struct namer *n, struct ms_place *place,
+                                     const struct ms_region *region)
+{
+    uint64_t offset = 0;
+    char text[24];
+    if (n->symbols) {
+        place->module = ms_symbols_module(n->symbols, place->address);
+        place->symbol = ms_symbols_name(n->symbols, place->address, &offset);
+    }
+    if (place->symbol) {
+        place->offset = (int64_t)offset;
+        return say(place, "%s:%s%s", place->module, place->symbol,
+                   offset ? signed_text(place->offset, text) : "");
+    }
+    if (place->module) {
+        place->offset = (int64_t)(place->address - file_start(n->image, region));
+        return say(place, "%s%s", place->module, signed_text(place->offset, text));
+    }
+    /* An anonymous map may follow a module's .bss without a gap. */
+    if (region->kind != MS_REGION_FILE) {
+        place->kind = place->kind == MS_PLACE_DATA ? MS_PLACE_ANON : place->kind;
+        return name_in_map(place, region);
+    }
+    if (place->kind == MS_PLACE_DATA)
+        place->kind = MS_PLACE_FILE;
+    place->offset = (int64_t)(place->address - region->start + region->offset);
+    return say(place, "file map %s%s", *region->path ? region->path : "without a name",
+               signed_text(place->offset, text));
+}
+
+static struct ms_error *name_word(const struct namer *n, struct ms_place *place, enum ms_root_kind kind,
+                                  pid_t tid)
+{
+    static const enum ms_place_kind kinds[MS_ROOT_KINDS] = {
+        [MS_ROOT_DATA] = MS_PLACE_DATA,     [MS_ROOT_STACK] = MS_PLACE_STACK, [MS_ROOT_ANON] = MS_PLACE_ANON,
+        [MS_ROOT_SHARED] = MS_PLACE_SHARED,
+    };
+    const struct ms_region *region = ms_image_region(n->image, place->address);
+    if (kind == MS_ROOT_STACK || kind == MS_ROOT_ANON) {
+        const struct ms_thread *thread = tls_owner(n, place->address);
+        if (thread)
+            return name_tls(thread, place);
+    }
+    place->kind = kinds[kind];
+    if (kind == MS_ROOT_STACK)
+        return name_stack(n, place, tid);
+    if (!region)
+        return say(place, "0x%" PRIx64, place->address);
+    return kind == MS_ROOT_DATA ? name_in_file(n, place, region) : name_in_map(place, region);
+}
+
+/* --- for others -------------------------------------------------------------------------------- */
+
+ms_result ms_name_root(const struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
+                       const struct ms_root *root, struct ms_place *place)
+{
+    const struct namer n = {scan, image, symbols};
+    *place = (struct ms_place){.address = root->address};
+    switch ((enum ms_root_kind)root->kind) {
+    case MS_ROOT_REGISTER:
+        return name_register(&n, place, root);
+    case MS_ROOT_KERNEL:
+        return name_kernel(&n, place, root);
+    case MS_ROOT_DTV:
+        return name_exact(&n, place, root);
+    default:
+        return name_word(&n, place, (enum ms_root_kind)root->kind, root->tid);
+    }
+}
+
+ms_result ms_name_address(const struct ms_scan *scan, const struct ms_image *image,
+                          struct ms_symbols *symbols, uint64_t address, struct ms_place *place)
+{
+    const struct namer n = {scan, image, symbols};
+    *place = (struct ms_place){.address = address, .kind = MS_PLACE_OTHER};
+    const struct ms_root_range *range = range_of(scan, address);
+    if (range)
+        return name_word(&n, place, range->kind, range->tid);
+    const struct ms_region *region = ms_image_region(image, address);
+    if (!region)
+        return say(place, "0x%" PRIx64, address);
+    if (region->kind == MS_REGION_FILE || region->kind == MS_REGION_VDSO)
+        return name_in_file(&n, place, region);
+    return name_in_map(place, region);
+}
+
+void ms_place_free(struct ms_place *place)
+{
+    free(place->text);
+    place->text = NULL;
+}

@@ -1,0 +1,303 @@
+/* The path report: what an address is, who points to it, what keeps it alive. */
+#include "memscope/path.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memscope/known.h"
+#include "memscope/leaks.h"
+
+struct builder {
+    struct ms_scan *scan;
+    const struct ms_image *image;
+    struct ms_symbols *symbols;
+    const struct ms_path_options *options;
+    struct ms_path_report *report;
+    struct ms_lost lost;
+    bool lost_known; /* lost is filled: only when a lost block is met */
+    MS_VECTOR(struct ms_pointer) pointers; /* to the block, those that are listed */
+    struct ms_error *error; /* of a visitor; owned */
+};
+
+/* --- blocks ------------------------------------------------------------------------------------ */
+
+static int order_of(uint64_t a, uint64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+static int compare_starts(const void *a, const void *b)
+{
+    return order_of(*(const uint64_t *)a, *(const uint64_t *)b);
+}
+
+/* The leader that the lost block at START is counted under, NULL when it is not lost. */
+static struct ms_error *find_leader(struct builder *b, uint64_t start, const struct ms_leader **leader)
+{
+    *leader = NULL;
+    if (!b->lost_known)
+        MS_TRY(ms_find_lost(b->scan, &b->lost));
+    b->lost_known = true;
+    const struct ms_lost *lost = &b->lost;
+    const uint64_t *found =
+        lost->count ? bsearch(&start, lost->starts, lost->count, sizeof start, compare_starts) : NULL;
+    if (found)
+        *leader = &lost->leaders.items[lost->leader[found - lost->starts]];
+    return NULL;
+}
+
+static struct ms_error *classify(struct builder *b, uint64_t start, struct ms_path_block *block)
+{
+    const struct ms_line *line = &b->scan->heap.lines[start / MS_LINE_GRANULES];
+    const struct ms_leader *leader = NULL;
+    block->live = ms_bit(line->live & line->starts, start);
+    if (!block->live) {
+        block->class = ms_class_names[ms_chunk_class(&b->scan->heap, start)];
+        return NULL;
+    }
+    enum ms_leak_kind kind = ms_bit(line->reached, start) ? MS_REACHABLE : MS_POSSIBLE;
+    if (!ms_bit(line->reached | line->maybe, start)) {
+        MS_TRY(find_leader(b, start, &leader));
+        kind = leader && leader->start != start ? MS_INDIRECT : MS_DEFINITE;
+    }
+    block->class = ms_leak_names[kind];
+    return NULL;
+}
+
+static struct ms_error *describe(struct builder *b, uint64_t start, struct ms_path_block *block)
+{
+    const struct ms_heap *heap = &b->scan->heap;
+    const struct ms_segment *segment = ms_granule_segment(heap, start);
+    *block = (struct ms_path_block){.address = ms_granule_address(heap, start),
+                                    .size = ms_block_size(heap, start),
+                                    .mapped = segment->kind == MS_SEGMENT_MAPPED,
+                                    .arena = heap->arenas.items[segment->arena].address};
+    /* What a segment begins with may be cut off by it. */
+    if (block->address < segment->start) {
+        block->size -= segment->start - block->address;
+        block->address = segment->start;
+    }
+    MS_TRY(classify(b, start, block));
+    if (!block->live)
+        return NULL;
+    const struct ms_known what = ms_block_known(b->scan, b->symbols, start);
+    block->type = what.type;
+    block->module = what.module;
+    block->preview_size = ms_block_preview(heap, start, block->preview);
+    return NULL;
+}
+
+/* --- pointers to it ---------------------------------------------------------------------------- */
+
+/* Those of roots before those of blocks, which come by address. */
+static int compare_pointers(const struct ms_pointer *p, const struct ms_pointer *q)
+{
+    if (!p->root || !q->root)
+        return (p->root == NULL) - (q->root == NULL);
+    return ms_root_compare(p->root, q->root);
+}
+
+/* Counts a pointer, and keeps it in its place when it is one of those that are listed. */
+static void take_pointer(void *context, const struct ms_pointer *pointer)
+{
+    struct builder *b = context;
+    uint64_t *count = pointer->root ? &b->report->from_roots : &b->report->from_blocks;
+    ++*count;
+    size_t at = b->pointers.count;
+    while (at > 0 && compare_pointers(pointer, &b->pointers.items[at - 1]) < 0)
+        at--;
+    if (at >= b->options->edges || b->error)
+        return;
+    if (b->pointers.count < b->options->edges && !ms_vector_add(&b->pointers)) {
+        b->error = ms_error_nomem("the pointers");
+        return;
+    }
+    struct ms_pointer *items = b->pointers.items;
+    memmove(items + at + 1, items + at, (b->pointers.count - 1 - at) * sizeof *items);
+    items[at] = *pointer;
+}
+
+static struct ms_error *add_incoming(struct builder *b, const struct ms_pointer *pointer)
+{
+    struct ms_path_edge *edge = ms_vector_add(&b->report->incoming);
+    if (!edge)
+        return ms_error_nomem("the pointers");
+    edge->to_block = true;
+    edge->into = pointer->into;
+    if (pointer->root)
+        return ms_name_root(b->scan, b->image, b->symbols, pointer->root, &edge->place);
+    edge->from_block = true;
+    edge->offset = pointer->offset;
+    return describe(b, pointer->holder, &edge->block);
+}
+
+static struct ms_error *collect_incoming(struct builder *b, uint64_t start)
+{
+    ms_each_pointer_to(b->scan, start, take_pointer, b);
+    struct ms_error *error = b->error;
+    b->error = NULL;
+    for (size_t i = 0; !error && i < b->pointers.count; i++)
+        error = add_incoming(b, &b->pointers.items[i]);
+    return error;
+}
+
+/* --- pointers from it -------------------------------------------------------------------------- */
+
+/* A word holds TARGET: counted, and listed while there is room. */
+static struct ms_error *add_outgoing(struct builder *b, uint64_t target, bool from_block, uint64_t offset)
+{
+    const struct ms_heap *heap = &b->scan->heap;
+    bool to_block = target < 2 * heap->granules;
+    uint64_t start = to_block ? ms_start_of(heap, target / 2) : 0;
+    uint64_t address = to_block ? 0 : ms_scan_module_address(b->scan, target);
+    if (!to_block && !address)
+        return NULL;
+    uint64_t *count = to_block ? &b->report->to_blocks : &b->report->to_modules;
+    ++*count;
+    if (b->report->outgoing.count >= b->options->edges)
+        return NULL;
+    struct ms_path_edge *edge = ms_vector_add(&b->report->outgoing);
+    if (!edge)
+        return ms_error_nomem("the pointers");
+    *edge = (struct ms_path_edge){.to_block = to_block, .from_block = from_block, .offset = offset};
+    if (!to_block)
+        return ms_name_address(b->scan, b->image, b->symbols, address, &edge->place);
+    edge->into = (int64_t)(target - 2 * start) * 8;
+    return describe(b, start, &edge->block);
+}
+
+static struct ms_error *collect_outgoing(struct builder *b, uint64_t start)
+{
+    const struct ms_heap *heap = &b->scan->heap;
+    uint64_t words = ms_block_size(heap, start) / 8;
+    for (uint64_t i = 0; i < words; i++) {
+        uint64_t target = ms_word_target(heap, start * 2 + i);
+        if (target != MS_NOTHING)
+            MS_TRY(add_outgoing(b, target, true, i * 8));
+    }
+    return NULL;
+}
+
+/* Of an address outside the heap: is the word there a root? */
+static struct ms_error *collect_root_word(struct builder *b)
+{
+    uint64_t word = b->options->address & ~7ull;
+    for (size_t i = 0; i < b->scan->root_count; i++) {
+        const struct ms_root *root = &b->scan->roots[i];
+        if (root->address == word && root->kind != MS_ROOT_REGISTER && root->kind != MS_ROOT_KERNEL)
+            MS_TRY(add_outgoing(b, root->target, false, 0));
+    }
+    return NULL;
+}
+
+/* --- chains ------------------------------------------------------------------------------------ */
+
+static struct ms_error *add_chain(struct builder *b, const struct ms_chain *from)
+{
+    struct ms_path_chain *chain = ms_vector_add(&b->report->chains);
+    if (!chain)
+        return ms_error_nomem("the chains");
+    chain->length = from->steps.count;
+    if (chain->length > 2 * MS_PATH_ENDS)
+        chain->omitted = chain->length - 2 * MS_PATH_ENDS;
+    chain->from_root = from->root != NULL;
+    if (from->root)
+        MS_TRY(ms_name_root(b->scan, b->image, b->symbols, from->root, &chain->root));
+    for (size_t i = 0; i < chain->length; i++) {
+        if (chain->omitted && i == MS_PATH_ENDS)
+            i += chain->omitted;
+        struct ms_path_step *step = ms_vector_add(&chain->steps);
+        if (!step)
+            return ms_error_nomem("the chains");
+        step->offset = from->steps.items[i].offset;
+        step->into = from->steps.items[i].into;
+        MS_TRY(describe(b, from->steps.items[i].start, &step->block));
+    }
+    return NULL;
+}
+
+static struct ms_error *collect_chains(struct builder *b, uint64_t start)
+{
+    const struct ms_line *line = &b->scan->heap.lines[start / MS_LINE_GRANULES];
+    const struct ms_leader *leader = NULL;
+    struct ms_chains chains;
+    if (!ms_bit(line->reached | line->maybe, start))
+        MS_TRY(find_leader(b, start, &leader));
+    if (leader) {
+        b->report->lost = true;
+        b->report->led = (struct ms_tally){leader->indirect_blocks, leader->indirect_bytes};
+        MS_TRY(describe(b, leader->start, &b->report->leader));
+    }
+    MS_TRY(ms_find_chains(b->scan, start, leader ? leader->start : MS_NOTHING, b->options->chains, &chains));
+    struct ms_error *error = NULL;
+    for (size_t i = 0; !error && i < chains.list.count; i++)
+        error = add_chain(b, &chains.list.items[i]);
+    ms_chains_free(&chains);
+    return error;
+}
+
+/* --- the report -------------------------------------------------------------------------------- */
+
+static struct ms_error *build_in_heap(struct builder *b, const struct ms_segment *segment)
+{
+    struct ms_path_report *report = b->report;
+    uint64_t start = ms_start_of(&b->scan->heap, ms_address_granule(segment, report->address));
+    report->in_heap = true;
+    MS_TRY(describe(b, start, &report->block));
+    report->offset = report->address - report->block.address;
+    if (!report->block.live)
+        return collect_root_word(b); /* memory that others took from the heap is a root */
+    MS_TRY(collect_incoming(b, start));
+    MS_TRY(collect_outgoing(b, start));
+    return collect_chains(b, start);
+}
+
+static struct ms_error *build(struct builder *b)
+{
+    struct ms_path_report *report = b->report;
+    struct ms_reach reach;
+    report->address = b->options->address;
+    report->region = ms_image_region(b->image, report->address);
+    if (!report->region)
+        return ms_error(MS_TARGET, "%s: no map holds the address 0x%" PRIx64,
+                        b->image->origin ? b->image->origin : "the target", report->address);
+    MS_TRY(ms_mark(b->scan, &reach));
+    const struct ms_segment *segment = ms_heap_segment(&b->scan->heap, report->address);
+    if (segment)
+        return build_in_heap(b, segment);
+    MS_TRY(ms_name_address(b->scan, b->image, b->symbols, report->address, &report->place));
+    return collect_root_word(b);
+}
+
+ms_result ms_path(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
+                  const struct ms_path_options *options, struct ms_path_report *report)
+{
+    *report = (struct ms_path_report){0};
+    struct builder b = {.scan = scan, .image = image, .symbols = symbols, .options = options,
+                        .report = report};
+    struct ms_error *error = build(&b);
+    report->complete = !image->incomplete;
+    if (b.lost_known)
+        ms_lost_free(&b.lost);
+    ms_vector_free(&b.pointers);
+    if (error)
+        ms_path_report_free(report);
+    return error;
+}
+
+void ms_path_report_free(struct ms_path_report *report)
+{
+    for (size_t i = 0; i < report->incoming.count; i++)
+        ms_place_free(&report->incoming.items[i].place);
+    for (size_t i = 0; i < report->outgoing.count; i++)
+        ms_place_free(&report->outgoing.items[i].place);
+    for (size_t i = 0; i < report->chains.count; i++) {
+        ms_place_free(&report->chains.items[i].root);
+        ms_vector_free(&report->chains.items[i].steps);
+    }
+    ms_vector_free(&report->incoming);
+    ms_vector_free(&report->outgoing);
+    ms_vector_free(&report->chains);
+    ms_place_free(&report->place);
+}

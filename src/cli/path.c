@@ -1,0 +1,140 @@
+/* memscope path: what an address is, and what keeps it alive. */
+#include "command.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* Pointers to and from the block that are listed. */
+#define EDGES_SHOWN 10u
+#define EDGES_MOST  1000u
+#define CHAINS_MOST 1000u
+
+struct path_options {
+    struct ms_common common;
+    bool address_given;
+    uint64_t address;
+    uint64_t chains;
+};
+
+static const struct argp_option options[] = {
+    {"chains", 'n', "N", 0, "Show up to N chains, each from another root, the shortest first (1)", 0},
+    {0},
+};
+
+/* Decimal, or hexadecimal behind 0x; false if TEXT is neither. */
+static bool parse_number(const char *text, uint64_t *value)
+{
+    char *end;
+    bool hexadecimal = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    const char *digits = hexadecimal ? text + 2 : text;
+    if (hexadecimal ? !isxdigit((unsigned char)*digits) : !isdigit((unsigned char)*digits))
+        return false;
+    errno = 0;
+    *value = strtoull(digits, &end, hexadecimal ? 16 : 10);
+    return !*end && errno == 0;
+}
+
+/* The first argument is the target, which all commands have; the second is ours. */
+static error_t take_argument(struct argp_state *state, struct path_options *path, const char *argument)
+{
+    if (!path->common.target)
+        return ARGP_ERR_UNKNOWN;
+    if (path->address_given)
+        argp_error(state, "one address at a time: what is '%s'?", argument);
+    if (!parse_number(argument, &path->address))
+        argp_error(state, "'%s' is no address such as 0x55d1c02a4c30", argument);
+    path->address_given = true;
+    return 0;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct path_options *path = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &path->common;
+        return 0;
+    case 'n':
+        if (!parse_number(argument, &path->chains) || path->chains < 1 || path->chains > CHAINS_MOST)
+            argp_error(state, "--chains %s: not a number from 1 to %u", argument, CHAINS_MOST);
+        return 0;
+    case ARGP_KEY_ARG:
+        return take_argument(state, path, argument);
+    case ARGP_KEY_END:
+        if (path->common.target && !path->address_given)
+            argp_error(state, "which address? Give one such as 0x55d1c02a4c30");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&ms_common_argp, 0, "Common options:", 1}, {0}};
+static const struct argp argp = {
+    options,
+    parse,
+    "TARGET ADDR",
+    "Tells what ADDR is in TARGET, who points to it, and the shortest chain of pointers from a root "
+    "that keeps it alive. TARGET is a PID or an ELF core file; a process is stopped for a moment and "
+    "goes on unharmed. ADDR is hexadecimal behind 0x, or decimal.\v"
+    "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected or has nothing at ADDR, 4 "
+    "the report is incomplete and says where.",
+    children,
+    ms_help_filter,
+    NULL,
+};
+
+static ms_result write_report(const struct ms_common *common, const struct ms_session *session,
+                              const struct ms_path_report *report)
+{
+    struct ms_report_file file;
+    MS_TRY(ms_report_file_open(common->output, &file));
+    struct ms_view view = ms_common_view(common, &file);
+    struct ms_error *error = NULL;
+    if (common->json)
+        error = ms_path_json_write(&view, session->image, &session->scan->heap, report);
+    else
+        ms_path_text(&view, session->image, &session->scan->heap, report);
+    return ms_report_file_close(&file, error);
+}
+
+/* What maps and symbols say is worth having even when the heap is not understood. */
+static void warn_of_allocator(const struct ms_session *session)
+{
+    const struct ms_heap *heap = &session->scan->heap;
+    if (!heap->allocator)
+        ms_image_warn(session->image, "blocks are not known: %s",
+                      *heap->description ? heap->description : "no known allocator was found");
+}
+
+static ms_result analyse(const struct path_options *path, struct ms_session *session,
+                         enum ms_status *status)
+{
+    warn_of_allocator(session);
+    MS_TRY(ms_session_symbols(&path->common, session));
+    struct ms_path_options what = {
+        .address = path->address,
+        .chains = path->chains,
+        .edges = path->common.json || path->common.verbose ? EDGES_MOST : EDGES_SHOWN,
+    };
+    struct ms_path_report report;
+    MS_TRY(ms_path(session->scan, session->image, session->symbols, &what, &report));
+    report.complete = report.complete && session->scan->heap.allocator;
+    *status = report.complete ? MS_OK : MS_INCOMPLETE;
+    struct ms_error *error = write_report(&path->common, session, &report);
+    ms_path_report_free(&report);
+    return error;
+}
+
+ms_result ms_command_path(int argc, char **argv, enum ms_status *status)
+{
+    struct path_options path = {.chains = 1};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &path) != 0)
+        return ms_error_nomem("the command line");
+    struct ms_session session;
+    MS_TRY(ms_session_open(&path.common, false, false, &session));
+    struct ms_error *error = analyse(&path, &session, status);
+    ms_session_close(&session);
+    return error;
+}
