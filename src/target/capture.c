@@ -22,6 +22,7 @@
 #define EXEC_TRIES 50 /* a process may call exec as often as it likes; each try is short */
 /* A lean image takes at most this part of what it looks at, measured on heaps full of pointers. */
 #define LEAN_SHARE 3
+#define HALT_PATIENCE_NS 500000000ull
 #define OWN_NEED (64ull << 20)
 #define LEAN_STORE (1ull << 20)
 
@@ -218,6 +219,15 @@ static void *tracer(void *argument)
     return NULL;
 }
 
+/* Threads that were stopped before stop again by themselves, but not before they get a CPU: that is waited for. */
+static void await_halt(const struct ms_image *image)
+{
+    const uint64_t deadline = ms_now_ns() + HALT_PATIENCE_NS;
+    for (size_t i = 0; i < image->thread_count; i++)
+        while (ms_proc_state(image->threads[i].tid) == 'R' && ms_now_ns() < deadline)
+            nanosleep(&(struct timespec){0, 200000}, NULL);
+}
+
 /* One stop. Sets c->retry when another one is worth a try; LAST: this one has to do. */
 static struct ms_error *attempt(struct capture *c, bool last)
 {
@@ -237,6 +247,8 @@ static struct ms_error *attempt(struct capture *c, bool last)
         return ms_error_errno(MS_TARGET, failed, "cannot start a thread");
     pthread_join(thread, NULL);
     image->attempts++;
+    if (!c->error && image->halted)
+        await_halt(image);
     if (c->error)
         return c->error;
     if (image->kind == MS_FULL)
