@@ -47,6 +47,7 @@ struct ms_region {
     uint32_t prot; /* enum ms_prot, or-ed */
     enum ms_region_kind kind;
     bool deleted;            /* the file has no name any more */
+    bool orphan;             /* … and cannot be opened in any other way: its pages are kept */
     const char *path;        /* "" when none; owned by the image */
     struct ms_run *runs;     /* sorted; pages known to hold something, see ms_image_runs() */
     size_t run_count;        /* valid when surveyed */

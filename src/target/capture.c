@@ -169,6 +169,39 @@ static void keep_vdso(struct ms_image *image)
     }
 }
 
+/* Files that were deleted, and that only root could still open: rare, so it may be found out in the stop. */
+static void find_orphans(struct ms_image *image)
+{
+    for (size_t i = 0; i < image->region_count; i++) {
+        struct ms_region *r = &image->regions[i];
+        if (r->kind != MS_REGION_FILE || !r->deleted)
+            continue;
+        int fd = ms_image_open_file(image, r);
+        r->orphan = fd < 0;
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+/* What is present of an orphan's own pages is copied; its modified ones are looked at like all others. */
+static void keep_orphans(struct ms_image *image)
+{
+    struct ms_image_source *source = image->source;
+    for (size_t i = 0; i < image->region_count; i++) {
+        struct ms_region *r = &image->regions[i];
+        for (size_t j = 0; r->orphan && j < r->run_count; j++) {
+            struct ms_run *run = &r->runs[j];
+            uint64_t size = run->end - run->start;
+            uint8_t *bytes = source->store.base + source->stored;
+            if (!run->file || source->store.size - source->stored < size ||
+                pread(source->mem_fd, bytes, size, (off_t)run->start) != (ssize_t)size)
+                continue;
+            run->bytes = bytes;
+            source->stored += size;
+        }
+    }
+}
+
 /* All that needs the target stopped. */
 static struct ms_error *take(struct capture *c, const struct ms_freeze *freeze)
 {
@@ -181,8 +214,10 @@ static struct ms_error *take(struct capture *c, const struct ms_freeze *freeze)
     ms_proc_kernel_pointers(image, &c->epolls);
     if (c->options->account)
         MS_TRY(ms_proc_smaps(image));
+    find_orphans(image);
     MS_TRY(ms_survey(image, c->scratch.base));
     keep_vdso(image);
+    keep_orphans(image);
     if (image->kind == MS_FULL)
         return ms_stream_keep_all(&c->stream);
     if (!sink)

@@ -131,7 +131,7 @@ static bool worth_surveying(const struct ms_region *r)
 {
     if (r->kind == MS_REGION_DEVICE || r->kind == MS_REGION_VDSO)
         return false;
-    if (r->prot & MS_WRITE)
+    if (r->prot & MS_WRITE || r->orphan)
         return true;
     /* Code of files and read-only shared maps hold what their files hold. */
     return !(r->prot & MS_SHARED) && !(r->prot & MS_EXEC && r->kind == MS_REGION_FILE);
