@@ -416,6 +416,12 @@ def compare_planted(pid, name, planted, found):
     places = where.pointers(pid, wrong) if wrong else []
     by_chance = {place[0] for place in places if 0 < place[1] < wrong[place[0]]
                  and found.get(place[0], ("",))[0] == "possible"}
+    # what such a block holds is then possibly lost with it
+    held = {place[0] for place in places if found.get(place[0], ("",))[0] == "possible"
+            and any(a <= place[2] < a + wrong[a] for a in by_chance)}
+    for address in held - by_chance:
+        planted.blocks.pop(address)
+        ours.pop(address)
     check(len(by_chance) <= 4, "%d blocks possibly lost by chance is too much" % len(by_chance))
     for address in by_chance:
         block = planted.blocks.pop(address)
