@@ -437,13 +437,13 @@ def compare_planted(pid, name, planted, found):
 def look(program, pid, directory=None, idle=False):
     """
     A program that nobody scrubbed may have a stale word in a register or a live frame just when it
-    is stopped, and that can hide a planted block: what is hidden three times is not found.
+    is stopped, and that can hide a planted block: what three looks in turn do not show right is wrong.
     """
     for last in (False, False, True):
         try:
             return look_once(program, pid, directory, idle)
         except harness.Failure as failure:
-            if last or not directory or "reported as reachable" not in str(failure):
+            if last or not directory or "differences" not in str(failure):
                 raise
             time.sleep(0.1)
 
