@@ -96,13 +96,6 @@ struct ms_lost {
 ms_result ms_find_lost(struct ms_scan *scan, struct ms_lost *lost);
 void ms_lost_free(struct ms_lost *lost);
 
-/*
- * Calls VISIT for each live block that START's block points to, itself and
- * repetitions too; INTERIOR tells a pointer that is not to the start and that
- * no heuristic vouches for.
- */
-typedef void ms_edge_visitor(void *context, uint64_t start, bool interior);
-void ms_each_edge(const struct ms_scan *scan, uint64_t start, ms_edge_visitor *visit, void *context);
 
 /*
  * The dominator tree of all reachable blocks, in preorder: the blocks that a

@@ -100,7 +100,6 @@ struct ms_image {
     MS_VECTOR(struct ms_kernel_pointer) kernel_pointers;
     bool accounted;          /* regions carry smaps' figures */
     uint64_t rollup_rss;     /* Rss of the whole process in the same stop, bytes */
-    uint64_t page_tables;    /* VmPTE of the target, bytes */
     bool halted;             /* all threads were in a group-stop before: another stop shows the same */
     uint64_t pause_ns;       /* first interrupt to last detach of the longest stop; 0 for a core */
     unsigned attempts;       /* stops that were needed */

@@ -52,6 +52,9 @@ struct ms_session {
     struct ms_symbols *symbols; /* NULL until ms_session_symbols() */
 };
 
+/* Without a heap that is understood a report would be a lie: the error says WHAT cannot be done, and why. */
+ms_result ms_session_require_heap(const struct ms_session *session, const char *what);
+
 /* Takes the image and settles the heap; FULL and ACCOUNT as in struct ms_capture_options. */
 ms_result ms_session_open(const struct ms_common *common, bool full, bool account,
                           struct ms_session *session);

@@ -98,16 +98,6 @@ static const struct argp argp = {
     NULL,
 };
 
-static ms_result require_allocator(const struct ms_session *session)
-{
-    const struct ms_heap *heap = &session->scan->heap;
-    if (heap->allocator)
-        return NULL;
-    return ms_error(MS_TARGET, "%s: cannot tell its blocks: %s",
-                    session->image->origin ? session->image->origin : "the target",
-                    *heap->description ? heap->description : "no known allocator was found in it");
-}
-
 static ms_result write_report(const struct heap_options *options_given,
                               const struct ms_session *session,
                               const struct ms_heap_report *report)
@@ -127,7 +117,7 @@ static ms_result write_report(const struct heap_options *options_given,
 static ms_result analyse(const struct heap_options *heap, struct ms_session *session,
                          enum ms_status *status)
 {
-    MS_TRY(require_allocator(session));
+    MS_TRY(ms_session_require_heap(session, "cannot tell its blocks"));
     MS_TRY(ms_session_symbols(&heap->common, session));
     bool all = heap->common.json || heap->common.verbose;
     enum ms_heap_sort usual = heap->retained ? MS_SORT_RETAINED : MS_SORT_BYTES;

@@ -114,17 +114,6 @@ static const struct argp argp = {
     NULL,
 };
 
-/* Without a heap that is understood, "no leaks" would be a lie. */
-static ms_result require_allocator(const struct ms_session *session)
-{
-    const struct ms_heap *heap = &session->scan->heap;
-    if (heap->allocator)
-        return NULL;
-    return ms_error(MS_TARGET, "%s: cannot look for leaks: %s",
-                    session->image->origin ? session->image->origin : "the target",
-                    *heap->description ? heap->description : "no known allocator was found in it");
-}
-
 static ms_result write_report(const struct leaks_options *leaks, const struct ms_session *session,
                               const struct ms_leak_report *report)
 {
@@ -143,7 +132,7 @@ static ms_result write_report(const struct leaks_options *leaks, const struct ms
 static ms_result analyse(const struct leaks_options *leaks, struct ms_session *session,
                          const struct ms_suppressions *suppressions, enum ms_status *status)
 {
-    MS_TRY(require_allocator(session));
+    MS_TRY(ms_session_require_heap(session, "cannot look for leaks"));
     MS_TRY(ms_session_symbols(&leaks->common, session));
     struct ms_leak_options what = {
         .kinds = leaks->kinds  ? leaks->kinds

@@ -47,6 +47,16 @@ ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *
     return ms_symbols_new(session->image, &options, &session->symbols);
 }
 
+ms_result ms_session_require_heap(const struct ms_session *session, const char *what)
+{
+    const struct ms_heap *heap = &session->scan->heap;
+    if (heap->allocator)
+        return NULL;
+    return ms_error(MS_TARGET, "%s: %s: %s",
+                    session->image->origin ? session->image->origin : "the target", what,
+                    *heap->description ? heap->description : "no known allocator was found in it");
+}
+
 void ms_session_close(struct ms_session *session)
 {
     /* Symbols and scan look into the image. */

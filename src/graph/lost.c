@@ -6,22 +6,6 @@
 
 #define NO_INDEX UINT32_MAX
 
-/* --- edges ------------------------------------------------------------------------------------- */
-
-void ms_each_edge(const struct ms_scan *scan, uint64_t start, ms_edge_visitor *visit, void *context)
-{
-    const struct ms_heap *heap = &scan->heap;
-    struct ms_edges e = ms_edges_of(heap, start);
-    uint64_t target;
-    while ((target = ms_next_target(heap, &e)) != MS_NOTHING) {
-        if (target >= 2 * heap->granules)
-            continue;
-        uint64_t to = ms_start_of(heap, target / 2);
-        if (ms_bit(heap->lines[to / MS_LINE_GRANULES].live, to))
-            visit(context, to, target != 2 * to);
-    }
-}
-
 /* --- the lost subgraph ------------------------------------------------------------------------- */
 
 /* A block on the way of a depth-first walk. */

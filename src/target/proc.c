@@ -400,8 +400,6 @@ ms_result ms_proc_smaps(struct ms_image *image)
         }
         at = end + 1;
     }
-    long kib = ms_proc_status(image->source->tid, "VmPTE:");
-    image->page_tables = kib > 0 ? (uint64_t)kib * 1024 : 0;
     image->accounted = true;
     return NULL;
 }
