@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "freeze.h"
+#include "keeper.h"
 #include "proc.h"
 #include "stream.h"
 #include "survey.h"
@@ -239,18 +240,21 @@ static void *tracer(void *argument)
     struct capture *c = argument;
     struct ms_image *image = c->image;
     struct ms_freeze freeze;
+    struct ms_keeper keeper;
+    ms_keeper_start(&keeper);
     ms_raise_priority();
     c->error = ms_freeze_start(image, &freeze);
-    if (c->error)
-        return NULL;
-    image->source->stopped = true;
-    c->error = take(c, &freeze);
-    image->source->stopped = false;
-    uint64_t begin = freeze.interrupt_ns;
-    ms_freeze_end(&freeze);
-    uint64_t pause = ms_now_ns() - begin;
-    image->stopped_ns += pause;
-    image->pause_ns = pause > image->pause_ns ? pause : image->pause_ns;
+    if (!c->error) {
+        image->source->stopped = true;
+        c->error = take(c, &freeze);
+        image->source->stopped = false;
+        uint64_t begin = freeze.interrupt_ns;
+        ms_freeze_end(&freeze);
+        uint64_t pause = ms_now_ns() - begin;
+        image->stopped_ns += pause;
+        image->pause_ns = pause > image->pause_ns ? pause : image->pause_ns;
+    }
+    ms_keeper_end(&keeper);
     return NULL;
 }
 
