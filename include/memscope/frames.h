@@ -1,0 +1,50 @@
+/* Frames: the call stack of each thread, with the parameters and locals of each function. */
+#ifndef MEMSCOPE_FRAMES_H
+#define MEMSCOPE_FRAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "memscope/types.h"
+
+/* A parameter or local variable that has a value at this point of the program. */
+struct ms_local {
+    const char *name;
+    const struct ms_type *type;
+    uint64_t address; /* where it is; 0: in a register, or computed */
+    uint64_t value;   /* then its first 8 bytes, when valued */
+    bool valued;
+    bool parameter;
+    int reg;          /* DWARF number of the register that it is in, -1: none */
+};
+
+struct ms_frame {
+    uint64_t pc;
+    uint64_t cfa;         /* the caller's stack pointer; 0: not known */
+    const char *function; /* demangled, or NULL; an inlined function has its own frame before its caller's */
+    const char *module;   /* base name, or NULL */
+    const char *file;     /* base name of the source, or NULL */
+    unsigned line;        /* 0: not known */
+    bool inlined;
+    MS_VECTOR(struct ms_local) locals; /* of the innermost scopes first */
+};
+
+struct ms_stack {
+    pid_t tid;
+    MS_VECTOR(struct ms_frame) frames; /* the innermost first */
+    bool complete; /* false: it ended before the thread's first function */
+};
+
+/* At most so many frames are unwound. */
+#define MS_FRAMES_MAX 1024u
+
+/*
+ * Unwinds THREAD of the image by the CFI of its modules (.eh_frame or .debug_frame). With LOCALS the
+ * variables too, where there is DWARF. Strings live as long as TYPES; free with ms_stack_free().
+ */
+ms_result ms_unwind(struct ms_types *types, const struct ms_thread *thread, bool locals, struct ms_stack *stack);
+void ms_stack_free(struct ms_stack *stack);
+
+#endif

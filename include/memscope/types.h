@@ -1,0 +1,148 @@
+/* Types and variables of the target, from its DWARF: read one unit at a time, when something in it is asked for. */
+#ifndef MEMSCOPE_TYPES_H
+#define MEMSCOPE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "memscope/image.h"
+#include "memscope/symbols.h"
+
+/*
+ * Typedefs and qualifiers are taken off. The same structure in a hundred units is
+ * one `struct ms_type`, so pointers to them may be compared. All live as long as
+ * their struct ms_types.
+ */
+enum ms_type_kind {
+    MS_TYPE_VOID,     /* also what is not known, and what DWARF says too badly */
+    MS_TYPE_BASE,     /* numbers, characters, bool */
+    MS_TYPE_ENUM,
+    MS_TYPE_POINTER,  /* references too; target is what it points to */
+    MS_TYPE_FUNCTION,
+    MS_TYPE_ARRAY,    /* target is the element */
+    MS_TYPE_STRUCT,   /* struct, class; also the tagged enums of Rust, see ms_member.tagged */
+    MS_TYPE_UNION,
+};
+
+enum ms_language { MS_LANGUAGE_C, MS_LANGUAGE_CXX, MS_LANGUAGE_RUST, MS_LANGUAGE_OTHER };
+
+struct ms_type;
+
+struct ms_member {
+    const char *name; /* NULL: anonymous, or a base class */
+    const struct ms_type *type;
+    uint64_t offset;  /* bytes */
+    uint16_t bit_offset, bit_size; /* size 0: it is no bit-field */
+    bool base;        /* base class */
+    bool artificial;  /* _vptr and its like */
+    bool tagged;      /* of a variant part: there only if the tag (struct ms_type.tag) says so */
+    bool otherwise;   /* … which is: when no other tagged member is there */
+    uint64_t tag;     /* … else: when the tag is this */
+};
+
+struct ms_type {
+    enum ms_type_kind kind;
+    enum ms_language language;
+    uint32_t id;      /* small, from 0 on; ms_type_by_id() */
+    uint8_t encoding; /* of a base type: DW_ATE_…  */
+    bool complete;    /* false: only declared, or members not read yet; ms_type_complete() */
+    const char *name; /* "struct foo", "std::vector<int>", "unsigned long"; never NULL; of a pointer "T *" */
+    uint64_t size;    /* bytes; 0: not known */
+    const struct ms_type *target; /* see kind; of others NULL */
+    uint64_t count;   /* elements of an array; 0: flexible or not known */
+    const struct ms_member *members; /* of structures and unions, by offset as declared */
+    size_t member_count;
+    const struct ms_member *tag; /* of a structure with tagged members: where the tag is; else NULL */
+    struct ms_type_source *source; /* private */
+};
+
+struct ms_variable {
+    const char *name;     /* qualified in C++ and Rust: "ns::table" */
+    const char *unit;     /* base name of the source file, "redis.c"; or NULL */
+    const char *function; /* it is a static of this function; else NULL */
+    const struct ms_type *type;
+    uint64_t address;     /* of thread-local ones that of the thread asked for */
+    bool tls;
+};
+
+struct ms_types;
+
+/* Called now and then from long readings: WHAT is static, e.g. "debug information"; bytes. May be NULL. */
+typedef void ms_types_progress(void *context, const char *what, uint64_t done, uint64_t total);
+
+/* SYMBOLS and IMAGE must outlive it. Opens no file yet. */
+ms_result ms_types_new(struct ms_symbols *symbols, const struct ms_image *image, ms_types_progress *progress,
+                       void *context, struct ms_types **types);
+void ms_types_free(struct ms_types *types);
+
+/* Is there debug information for the module that is mapped at ADDRESS? */
+bool ms_types_known(struct ms_types *types, uint64_t address);
+
+/* Types that were met so far have the ids below this. */
+uint32_t ms_type_count(const struct ms_types *types);
+const struct ms_type *ms_type_by_id(const struct ms_types *types, uint32_t id);
+
+/*
+ * TYPE with its members, of structures and unions the definition that another unit
+ * has when TYPE is only declared. TYPE itself when there is nothing more to be had; never NULL.
+ */
+const struct ms_type *ms_type_complete(struct ms_types *types, const struct ms_type *type);
+
+/* The structure or union with this name, as demangled from a vtable: "ns::Widget<int>". NULL: none, or several that differ. */
+const struct ms_type *ms_type_named(struct ms_types *types, const char *name);
+
+/* Template parameter NAME ("T", "_Tp", …) of TYPE, or the INDEXth type parameter when NAME is NULL. NULL: none. */
+const struct ms_type *ms_type_parameter(struct ms_types *types, const struct ms_type *type, const char *name,
+                                        unsigned index);
+
+/* The class or typedef NAME inside of TYPE or its base classes: "_Link_type". NULL: none. */
+const struct ms_type *ms_type_nested(struct ms_types *types, const struct ms_type *type, const char *name);
+
+/*
+ * Reads all units of all modules that are needed to call each structure that the target's own code
+ * defines: candidates for guesses. They have the ids below ms_type_count() then.
+ */
+ms_result ms_types_read_all(struct ms_types *types);
+
+/* What is found at an address. */
+struct ms_place_type {
+    const struct ms_variable *variable; /* NULL: none */
+    uint64_t offset; /* bytes into it */
+    pid_t tid;       /* of a thread-local one, else 0 */
+};
+
+/*
+ * The global, static or thread-local variable that covers each of COUNT ADDRESSES (sorted): many at
+ * once, because finding them may mean to go through all units of a module.
+ */
+ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_t count,
+                        struct ms_place_type *places);
+
+/*
+ * The innermost thing at OFFSET of TYPE that WANTED bytes fit, as an expression that is appended to
+ * that of the whole: ".db[0].dict". LEAF gets its type (of a pointer member that, not its target).
+ * Of a union the first member that is a pointer is taken, else the first. NULL when OFFSET is in
+ * padding or out of it. Owned by the caller.
+ */
+char *ms_type_path(struct ms_types *types, const struct ms_type *type, uint64_t offset, uint64_t wanted,
+                   const struct ms_type **leaf);
+
+/* A pointer that lies in a value of some type. */
+struct ms_pointer_member {
+    uint64_t offset; /* from the start of the value */
+    const struct ms_type *type;   /* the pointer's */
+    const struct ms_type *holder; /* the innermost structure it is a member of, or NULL */
+    uint64_t holder_offset;       /* where that begins, from the start of the value */
+    bool ambiguous;  /* in a union with others, or in a variant that is there only sometimes */
+};
+
+/*
+ * Every pointer in a value of TYPE, nested structures and arrays of known length included (of an
+ * array of structures with many elements: all). In order of offsets. The list belongs to TYPES and is
+ * made once; COUNT is how many. Types with more than a million have the first million.
+ */
+const struct ms_pointer_member *ms_type_pointers(struct ms_types *types, const struct ms_type *type, size_t *count);
+
+#endif
