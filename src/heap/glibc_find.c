@@ -106,30 +106,41 @@ static size_t find_bins(const struct ms_image *image, const struct view *v, size
     return 0;
 }
 
+/* Do the arenas' `next`, each NEXT bytes from its arena's start, lead from FIRST back to MAIN_ARENA? */
+static bool leads_back(const struct ms_image *image, uint64_t first, uint64_t main_arena, uint64_t next)
+{
+    /* What is no ring of arenas may be a ring of something else: Brent's algorithm stops in that. */
+    uint64_t at = first, mark = 0;
+    for (unsigned hops = 0; hops < ARENA_LIMIT && at != mark; hops++) {
+        if (at == main_arena)
+            return true;
+        if (!(hops & (hops - 1)))
+            mark = at;
+        if (at % 8 || !is_writable(image, at) || !ms_image_read_word(image, at + next, &at))
+            return false;
+    }
+    return false;
+}
+
 /*
  * Where malloc_state begins before its bins: 104 bytes up to glibc 2.26, 112
- * from 2.27 (have_fastchunks), 24 from 2.43 (no fastbins). The ring of `next`
- * tells: it must come back to main_arena. Sets g->bins_offset.
+ * from 2.27 (have_fastchunks), 24 from 2.43 (no fastbins); those first, then whatever
+ * else it may come to. The ring of `next` tells. Sets g->bins_offset.
  */
 static bool close_ring(const struct ms_image *image, struct glibc *g, uint64_t bins)
 {
+    static const uint64_t offsets[] = {112, 24, 104, 16, 32, 40, 48, 56, 64, 72, 80, 88, 96, 120, 128, 136, 144,
+                                       152, 160};
     const uint64_t next_after_bins = BINS_BYTES + BINMAP_BYTES;
     uint64_t first;
     if (!ms_image_read_word(image, bins + next_after_bins, &first))
         return false;
-    for (uint64_t offset = 16; offset <= 160; offset += 8) {
-        uint64_t at = first;
-        unsigned hops = 0;
-        while (at != bins - offset && hops++ < ARENA_LIMIT)
-            if (at % 8 || !is_writable(image, at) ||
-                !ms_image_read_word(image, at + offset + next_after_bins, &at))
-                break;
-        if (at == bins - offset) {
-            g->bins_offset = offset;
-            g->mapped_tail = offset < FASTBINS * 8 ? CHUNK_HEADER : 0; /* both came with 2.43 */
+    for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++)
+        if (leads_back(image, first, bins - offsets[i], offsets[i] + next_after_bins)) {
+            g->bins_offset = offsets[i];
+            g->mapped_tail = offsets[i] < FASTBINS * 8 ? CHUNK_HEADER : 0; /* both came with 2.43 */
             return true;
         }
-    }
     return false;
 }
 
