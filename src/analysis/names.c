@@ -1,4 +1,4 @@
-/* Names: what a root is called, as far as is known without debug information. */
+/* Names: what roots and other places outside the blocks are called. */
 #include "memscope/names.h"
 
 #include <elf.h>
@@ -29,10 +29,11 @@ const char *const ms_place_names[MS_PLACE_KINDS] = {
 #define XSAVE_YMM_END 832u
 #define XSAVE_REGISTER 16u
 
-struct namer {
+struct ms_names {
     const struct ms_scan *scan;
     const struct ms_image *image;
     struct ms_symbols *symbols; /* or NULL */
+    struct ms_types *types;     /* or NULL */
 };
 
 /* --- text -------------------------------------------------------------------------------------- */
@@ -104,7 +105,7 @@ static uint64_t tls_bytes(const struct ms_image *image)
 }
 
 /* The thread whose TLS or descriptor ADDRESS is in, or NULL. */
-static const struct ms_thread *tls_owner(const struct namer *n, uint64_t address)
+static const struct ms_thread *tls_owner(struct ms_names *n, uint64_t address)
 {
     const struct ms_region *region = ms_image_region(n->image, address);
     uint64_t below = 0;
@@ -140,7 +141,7 @@ static const struct ms_root_range *range_of(const struct ms_scan *scan, uint64_t
     return NULL;
 }
 
-static struct ms_error *name_stack(const struct namer *n, struct ms_place *place, pid_t tid)
+static struct ms_error *name_stack(struct ms_names *n, struct ms_place *place, pid_t tid)
 {
     char who[48], offset[24];
     const struct ms_thread *thread = tid ? thread_of(n->image, tid) : NULL;
@@ -173,7 +174,7 @@ static const char *vector_text(unsigned at, char buffer[32])
     return buffer;
 }
 
-static struct ms_error *name_register(const struct namer *n, struct ms_place *place,
+static struct ms_error *name_register(struct ms_names *n, struct ms_place *place,
                                       const struct ms_root *root)
 {
     char who[48], vector[32];
@@ -190,7 +191,7 @@ static struct ms_error *name_register(const struct namer *n, struct ms_place *pl
     return say(place, "%s register %s", thread_text(thread, who), name);
 }
 
-static struct ms_error *name_kernel(const struct namer *n, struct ms_place *place, const struct ms_root *root)
+static struct ms_error *name_kernel(struct ms_names *n, struct ms_place *place, const struct ms_root *root)
 {
     place->kind = MS_PLACE_KERNEL;
     place->address = 0;
@@ -200,7 +201,7 @@ static struct ms_error *name_kernel(const struct namer *n, struct ms_place *plac
 }
 
 /* Pointers that are exact: what they are was said where they were found. */
-static struct ms_error *name_exact(const struct namer *n, struct ms_place *place, const struct ms_root *root)
+static struct ms_error *name_exact(struct ms_names *n, struct ms_place *place, const struct ms_root *root)
 {
     const struct ms_heap *heap = &n->scan->heap;
     const char *what = "dtv";
@@ -258,7 +259,7 @@ static struct ms_error *name_in_map(struct ms_place *place, const struct ms_regi
                signed_text(place->offset, text));
 }
 
-static struct ms_error *name_in_file(const struct namer *n, struct ms_place *place,
+static struct ms_error *name_in_file(struct ms_names *n, struct ms_place *place,
                                      const struct ms_region *region)
 {
     uint64_t offset = 0;
@@ -288,7 +289,7 @@ static struct ms_error *name_in_file(const struct namer *n, struct ms_place *pla
                signed_text(place->offset, text));
 }
 
-static struct ms_error *name_word(const struct namer *n, struct ms_place *place, enum ms_root_kind kind,
+static struct ms_error *name_word(struct ms_names *n, struct ms_place *place, enum ms_root_kind kind,
                                   pid_t tid)
 {
     static const enum ms_place_kind kinds[MS_ROOT_KINDS] = {
@@ -311,41 +312,53 @@ static struct ms_error *name_word(const struct namer *n, struct ms_place *place,
 
 /* --- for others -------------------------------------------------------------------------------- */
 
-ms_result ms_name_root(const struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
-                       const struct ms_root *root, struct ms_place *place)
+ms_result ms_names_new(const struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
+                       struct ms_types *types, struct ms_names **names)
 {
-    const struct namer n = {scan, image, symbols};
-    *place = (struct ms_place){.address = root->address};
+    struct ms_names *n = *names = calloc(1, sizeof *n);
+    if (!n)
+        return ms_error_nomem("names");
+    *n = (struct ms_names){.scan = scan, .image = image, .symbols = symbols, .types = types};
+    return NULL;
+}
+
+void ms_names_free(struct ms_names *names)
+{
+    free(names);
+}
+
+ms_result ms_name_root(struct ms_names *names, const struct ms_root *root, struct ms_place *place)
+{
+    *place = (struct ms_place){.address = root->address, .frame = -1};
     switch ((enum ms_root_kind)root->kind) {
     case MS_ROOT_REGISTER:
-        return name_register(&n, place, root);
+        return name_register(names, place, root);
     case MS_ROOT_KERNEL:
-        return name_kernel(&n, place, root);
+        return name_kernel(names, place, root);
     case MS_ROOT_DTV:
-        return name_exact(&n, place, root);
+        return name_exact(names, place, root);
     default:
-        return name_word(&n, place, (enum ms_root_kind)root->kind, root->tid);
+        return name_word(names, place, (enum ms_root_kind)root->kind, root->tid);
     }
 }
 
-ms_result ms_name_address(const struct ms_scan *scan, const struct ms_image *image,
-                          struct ms_symbols *symbols, uint64_t address, struct ms_place *place)
+ms_result ms_name_address(struct ms_names *names, uint64_t address, struct ms_place *place)
 {
-    const struct namer n = {scan, image, symbols};
-    *place = (struct ms_place){.address = address, .kind = MS_PLACE_OTHER};
-    const struct ms_root_range *range = range_of(scan, address);
+    *place = (struct ms_place){.address = address, .kind = MS_PLACE_OTHER, .frame = -1};
+    const struct ms_root_range *range = range_of(names->scan, address);
     if (range)
-        return name_word(&n, place, range->kind, range->tid);
-    const struct ms_region *region = ms_image_region(image, address);
+        return name_word(names, place, range->kind, range->tid);
+    const struct ms_region *region = ms_image_region(names->image, address);
     if (!region)
         return say(place, "0x%" PRIx64, address);
     if (region->kind == MS_REGION_FILE || region->kind == MS_REGION_VDSO)
-        return name_in_file(&n, place, region);
+        return name_in_file(names, place, region);
     return name_in_map(place, region);
 }
 
 void ms_place_free(struct ms_place *place)
 {
+    free(place->variable);
     free(place->text);
-    place->text = NULL;
+    place->variable = place->text = NULL;
 }
