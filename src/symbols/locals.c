@@ -105,12 +105,12 @@ ms_result ms_read_locals(struct ms_types *types, const struct ms_dwarf *dwarf, c
                         .cfa_known = call->cfa != 0, .cfa = call->cfa}};
     find_base(&r, &scopes->list[0]);
     for (size_t i = end; i-- > first;) {
-        Dwarf_Die child;
-        bool more = dwarf_child(&scopes->list[i], &child) == 0;
-        for (; more && frame->locals.count < LOCALS_MAX; more = ms_next_sibling(&child)) {
-            int tag = dwarf_tag(&child);
+        struct ms_child_walk walk;
+        bool more = ms_first_child(&scopes->list[i], scopes->limit[i], &walk);
+        for (; more && frame->locals.count < LOCALS_MAX; more = ms_next_child(&walk)) {
+            int tag = dwarf_tag(&walk.die);
             if (tag == DW_TAG_formal_parameter || tag == DW_TAG_variable)
-                MS_TRY(add_local(&r, &child, tag == DW_TAG_formal_parameter));
+                MS_TRY(add_local(&r, &walk.die, tag == DW_TAG_formal_parameter));
         }
     }
     return NULL;

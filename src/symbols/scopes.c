@@ -3,19 +3,6 @@
 
 #include <dwarf.h>
 
-/* How deep functions may lie in namespaces and classes. */
-#define NAMESPACES_MAX 64u
-
-/*
- * Not dwarf_getscopes(): it recurses as deep as the DWARF says, looks for the origin of
- * inlined functions in all of the unit, and does not end when siblings are a ring.
- */
-bool ms_next_sibling(Dwarf_Die *die)
-{
-    Dwarf_Off before = dwarf_dieoffset(die);
-    return dwarf_siblingof(die, die) == 0 && dwarf_dieoffset(die) > before;
-}
-
 bool ms_scope_is_function(Dwarf_Die *scope)
 {
     int tag = dwarf_tag(scope);
@@ -45,35 +32,34 @@ static bool is_namespace(Dwarf_Die *die)
     }
 }
 
-/* The scope among the children of PARENT, and of namespaces there, that covers ADDRESS. */
-static bool find_inner(Dwarf_Die *parent, Dwarf_Addr address, bool namespaces, Dwarf_Die *found)
+/*
+ * The next scope below PARENT that covers ADDRESS, added to SCOPES; with NAMESPACES also in those.
+ * Not dwarf_getscopes(): it recurses as deep as the DWARF says, goes where siblings lead it, and
+ * looks through all of the unit for the origin of inlined functions.
+ */
+static bool add_inner(Dwarf_Die *parent, const char *limit, Dwarf_Addr address, unsigned namespaces,
+                      struct ms_scopes *scopes)
 {
-    Dwarf_Die stack[NAMESPACES_MAX];
-    size_t depth = 0;
-    if (dwarf_child(parent, &stack[0]) != 0)
-        return false;
-    for (;;) {
-        Dwarf_Die *die = &stack[depth];
-        if (is_scope(die) && dwarf_haspc(die, address) == 1) {
-            *found = *die;
+    struct ms_child_walk walk;
+    for (bool more = ms_first_child(parent, limit, &walk); more; more = ms_next_child(&walk)) {
+        if (is_scope(&walk.die) && dwarf_haspc(&walk.die, address) == 1) {
+            scopes->list[scopes->count] = walk.die;
+            scopes->limit[scopes->count++] = walk.limit;
             return true;
         }
-        if (namespaces && depth + 1 < NAMESPACES_MAX && is_namespace(die) && dwarf_haschildren(die) == 1 &&
-            dwarf_child(die, &stack[depth + 1]) == 0 &&
-            dwarf_dieoffset(&stack[depth + 1]) > dwarf_dieoffset(die)) {
-            depth++;
-            continue;
-        }
-        while (!ms_next_sibling(&stack[depth]))
-            if (depth-- == 0)
-                return false;
+        if (namespaces && is_namespace(&walk.die) &&
+            add_inner(&walk.die, walk.limit, address, namespaces - 1, scopes))
+            return true;
     }
+    return false;
 }
 
 void ms_find_scopes(Dwarf_Die *unit, Dwarf_Addr address, struct ms_scopes *scopes)
 {
-    Dwarf_Die parent = *unit, found;
     scopes->count = 0;
-    while (scopes->count < MS_SCOPES_MAX && find_inner(&parent, address, scopes->count == 0, &found))
-        parent = scopes->list[scopes->count++] = found;
+    bool more = add_inner(unit, MS_UNIT_END, address, MS_DIE_DEPTH, scopes);
+    while (more && scopes->count < MS_SCOPES_MAX) {
+        Dwarf_Die parent = scopes->list[scopes->count - 1];
+        more = add_inner(&parent, scopes->limit[scopes->count - 1], address, 0, scopes);
+    }
 }

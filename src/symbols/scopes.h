@@ -2,15 +2,14 @@
 #ifndef MEMSCOPE_SCOPES_H
 #define MEMSCOPE_SCOPES_H
 
-#include <elfutils/libdw.h>
-#include <stdbool.h>
-#include <stddef.h>
+#include "dwarf.h"
 
 /* Deeper than compilers nest; what is deeper is not looked at. */
 #define MS_SCOPES_MAX 128u
 
 struct ms_scopes {
-    Dwarf_Die list[MS_SCOPES_MAX]; /* the outermost, a function, first */
+    Dwarf_Die list[MS_SCOPES_MAX];      /* the outermost, a function, first */
+    const char *limit[MS_SCOPES_MAX];   /* where its children end, for ms_first_child() */
     size_t count;
 };
 
@@ -19,11 +18,5 @@ void ms_find_scopes(Dwarf_Die *unit, Dwarf_Addr address, struct ms_scopes *scope
 
 /* A function, or one that is inlined here? Else a block. */
 bool ms_scope_is_function(Dwarf_Die *scope);
-
-/*
- * The next child of the same parent, in place. False: there is none, or it lies
- * before this one, as only an enemy would have it.
- */
-bool ms_next_sibling(Dwarf_Die *die);
 
 #endif
