@@ -198,14 +198,15 @@ static bool descend_members(struct descent *d, const struct ms_type *type, uint6
     const struct ms_type *whole = ms_type_complete(d->types, type), *first_leaf = NULL;
     const struct ms_member *first = NULL;
     size_t before = d->size;
-    bool covered = false;
+    bool partly = false; /* there is something, but not as big as is wanted */
     for (size_t i = 0; i < whole->member_count && d->steps < STEPS_MAX; i++) {
         const struct ms_member *member = &whole->members[i];
         if (!covers(whole, member, offset))
             continue;
-        covered = true;
-        if (!fits(d, member, offset))
+        if (!fits(d, member, offset)) {
+            partly = true;
             continue;
+        }
         d->size = before;
         d->leaf = member->type;
         if (!enter_member(d, member, offset, depth))
@@ -225,7 +226,7 @@ static bool descend_members(struct descent *d, const struct ms_type *type, uint6
         return enter_member(d, first, offset, depth);
     }
     d->leaf = whole;
-    return covered || whole->member_count == 0;
+    return partly || whole->member_count == 0;
 }
 
 static bool descend(struct descent *d, const struct ms_type *type, uint64_t offset, unsigned depth)
