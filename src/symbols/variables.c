@@ -1,144 +1,226 @@
-/* Global and static variables by address. */
+/* Global, static and thread-local variables by address. */
 #include <dwarf.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "places.h"
 #include "types_private.h"
 
-/* Where a variable is by its location, and its DIE. */
-struct located {
-    uint64_t address; /* in DWARF, not the target */
-    uint64_t size;
-    Dwarf_Die die;
-    void *function;   /* DIE that it is a static of, or NULL */
-    struct ms_variable *variable; /* made when asked for; of the types' memory */
-};
+/* Mentions below an address that are looked at until one covers it; most are the variable itself. */
+#define LOOK_BACK 64u
 
 struct ms_variable_index {
-    MS_VECTOR(struct located) items; /* sorted by address */
-    bool short_of_memory;
+    struct ms_mentions mentions;
+    uint32_t *order;      /* of mentions, by address; owned */
+    uint32_t fixed_count; /* in order: fixed addresses first, then those of thread-local ones */
+    bool *resolved;       /* units; owned */
 };
 
 void ms_variable_index_free(struct ms_variable_index *index)
 {
-    if (index)
-        ms_vector_free(&index->items);
+    if (!index)
+        return;
+    ms_vector_free(&index->mentions.items);
+    free(index->order);
+    free(index->resolved);
     free(index);
 }
 
-/* The fixed address of a variable; false: it has none, or is only declared. */
-static bool address_of(Dwarf_Die *die, uint64_t *address)
+/* The location of a variable that has a fixed one, and whether each thread has its own; false: none, or only declared. */
+static bool address_of(Dwarf_Die *die, uint64_t *address, bool *tls)
 {
     Dwarf_Attribute value, number;
     Dwarf_Op *ops;
     size_t count;
     Dwarf_Addr found;
-    if (!dwarf_attr(die, DW_AT_location, &value) || dwarf_getlocation(&value, &ops, &count) != 0 || count != 1)
+    Dwarf_Word word;
+    if (!dwarf_attr(die, DW_AT_location, &value) || dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 ||
+        count > 2)
         return false;
-    if (ops[0].atom == DW_OP_addr) {
+    bool more = count == 2;
+    *tls = more && (ops[1].atom == DW_OP_form_tls_address || ops[1].atom == DW_OP_GNU_push_tls_address);
+    if (more && !*tls && ops[1].atom != DW_OP_plus_uconst) /* what clang merged is an offset into the whole */
+        return false;
+    switch (ops[0].atom) {
+    case DW_OP_addr:
+    case DW_OP_const8u:
         *address = ops[0].number;
-        return true;
-    }
-    if ((ops[0].atom != DW_OP_addrx && ops[0].atom != DW_OP_GNU_addr_index) ||
-        dwarf_getlocation_attr(&value, &ops[0], &number) != 0 || dwarf_formaddr(&number, &found) != 0)
+        break;
+    case DW_OP_addrx:
+    case DW_OP_GNU_addr_index:
+        if (dwarf_getlocation_attr(&value, &ops[0], &number) != 0 || dwarf_formaddr(&number, &found) != 0)
+            return false;
+        *address = found;
+        break;
+    case DW_OP_constx:
+    case DW_OP_GNU_const_index:
+        if (dwarf_getlocation_attr(&value, &ops[0], &number) != 0 || dwarf_formudata(&number, &word) != 0)
+            return false;
+        *address = word;
+        break;
+    default:
         return false;
-    *address = found;
-    return true;
+    }
+    if (more && !*tls)
+        *address += ops[1].number;
+    return *tls || ops[0].atom != DW_OP_const8u;
 }
 
-static void find_variables(struct ms_variable_index *index, Dwarf_Die *die, const char *limit, void *function,
-                           unsigned depth)
+/* The mentions of one unit that are still to be resolved. */
+struct resolving {
+    struct ms_mention *next, *end;
+};
+
+static bool holds_variables(int tag)
+{
+    switch (tag) {
+    case DW_TAG_namespace:
+    case DW_TAG_module:
+    case DW_TAG_subprogram:
+    case DW_TAG_lexical_block:
+    case DW_TAG_inlined_subroutine:
+    case DW_TAG_structure_type:
+    case DW_TAG_class_type:
+    case DW_TAG_union_type:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Goes down to the DIEs that mentions are in, and nowhere else. */
+static void resolve(struct resolving *r, Dwarf_Die *die, const char *limit, void *function, unsigned depth)
 {
     struct ms_child_walk walk;
-    uint64_t address;
     if (depth >= MS_DIE_DEPTH)
         return;
-    for (bool more = ms_first_child(die, limit, &walk); more; more = ms_next_child(&walk)) {
+    for (bool more = ms_first_child(die, limit, &walk); more && r->next < r->end; more = ms_next_child(&walk)) {
+        while (r->next < r->end && r->next->position < (const char *)walk.die.addr)
+            r->next++;
+        if (r->next == r->end || r->next->position >= walk.limit)
+            continue;
         int tag = dwarf_tag(&walk.die);
-        if (tag == DW_TAG_variable && address_of(&walk.die, &address)) {
-            struct located *added = ms_vector_add(&index->items);
-            if (added)
-                *added = (struct located){.address = address, .die = walk.die, .function = function};
-            else
-                index->short_of_memory = true;
+        bool tls;
+        if (tag == DW_TAG_variable && address_of(&walk.die, &r->next->address, &tls) && tls == r->next->tls) {
+            r->next->die = walk.die.addr;
+            r->next->function = function;
+            r->next++;
+        } else if (holds_variables(tag)) {
+            resolve(r, &walk.die, walk.limit, tag == DW_TAG_subprogram ? walk.die.addr : function, depth + 1);
         }
-        if (tag == DW_TAG_namespace || tag == DW_TAG_module || tag == DW_TAG_subprogram ||
-            tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine || tag == DW_TAG_structure_type ||
-            tag == DW_TAG_class_type)
-            find_variables(index, &walk.die, walk.limit, tag == DW_TAG_subprogram ? walk.die.addr : function,
-                           depth + 1);
     }
 }
 
-static int by_address(const void *a, const void *b)
+static void resolve_unit(struct ms_dwarf *dwarf, uint32_t unit)
 {
-    const struct located *left = a, *right = b;
+    struct ms_variable_index *index = dwarf->places;
+    struct ms_mention *items = index->mentions.items.items;
+    size_t low = 0, high = index->mentions.items.count;
+    if (index->resolved[unit])
+        return;
+    index->resolved[unit] = true;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (items[middle].unit < unit)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (high = low; high < index->mentions.items.count && items[high].unit == unit;)
+        high++;
+    struct resolving r = {items + low, items + high};
+    resolve(&r, &dwarf->units[unit], MS_UNIT_END, NULL, 0);
+}
+
+static int by_address(const void *a, const void *b, void *context)
+{
+    const struct ms_mention *items = context;
+    const struct ms_mention *left = items + *(const uint32_t *)a, *right = items + *(const uint32_t *)b;
+    if (left->tls != right->tls)
+        return left->tls ? 1 : -1;
     if (left->address != right->address)
         return left->address < right->address ? -1 : 1;
-    return (left->die.addr > right->die.addr) - (left->die.addr < right->die.addr);
+    return left < right ? -1 : left > right;
+}
+
+static bool order_mentions(struct ms_variable_index *index, size_t units)
+{
+    size_t count = index->mentions.items.count;
+    index->order = count < UINT32_MAX ? malloc((count + 1) * sizeof *index->order) : NULL;
+    index->resolved = calloc(units + 1, sizeof *index->resolved);
+    if (!index->order || !index->resolved || index->mentions.short_of_memory)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        index->order[i] = (uint32_t)i;
+        index->fixed_count += !index->mentions.items.items[i].tls;
+    }
+    if (count)
+        qsort_r(index->order, count, sizeof *index->order, by_address, index->mentions.items.items);
+    return true;
 }
 
 static struct ms_variable_index *index_variables(struct ms_types *types, struct ms_dwarf *dwarf)
 {
     if (dwarf->places || !ms_dwarf_units(dwarf))
         return dwarf->places;
-    dwarf->places = calloc(1, sizeof *dwarf->places);
-    for (size_t i = 0; dwarf->places && i < dwarf->unit_count; i++) {
-        if (types->progress && i % 64 == 0)
-            types->progress(types->context, "debug information", i, dwarf->unit_count);
-        find_variables(dwarf->places, &dwarf->units[i], MS_UNIT_END, NULL, 0);
-    }
-    if (!dwarf->places || dwarf->places->short_of_memory)
+    struct ms_variable_index *index = calloc(1, sizeof *index);
+    if (index)
+        ms_mentions_find(types, dwarf, &index->mentions);
+    if (!index || !order_mentions(index, dwarf->unit_count)) {
         types->short_of_memory = true;
-    if (dwarf->places)
-        ms_vector_sort(&dwarf->places->items, by_address);
-    return dwarf->places;
+        ms_variable_index_free(index);
+        return NULL;
+    }
+    return dwarf->places = index;
 }
 
-static const struct ms_variable *make_variable(struct ms_types *types, const struct ms_dwarf *dwarf,
-                                               struct located *located)
+static struct ms_variable *make_variable(struct ms_types *types, const struct ms_dwarf *dwarf,
+                                         struct ms_mention *mention)
 {
-    Dwarf_Die function;
-    if (located->variable || !(located->variable = ms_types_alloc(types, sizeof *located->variable)))
-        return located->variable;
-    struct ms_variable *variable = located->variable;
-    const char *name = ms_dwarf_name(types, &located->die);
-    variable->name = name ? name : "";
-    variable->unit = ms_dwarf_unit_name(&located->die);
-    variable->type = ms_type_complete(types, ms_type_of_variable(types, &located->die));
-    variable->address = located->address + dwarf->bias;
-    if (located->function &&
-        dwarf_die_addr_die(dwarf_cu_getdwarf(located->die.cu), located->function, &function)) {
+    Dwarf_Die die, function;
+    Dwarf *owner = dwarf_cu_getdwarf(dwarf->units[mention->unit].cu);
+    if (mention->variable || !mention->die || !dwarf_die_addr_die(owner, mention->die, &die) ||
+        !(mention->variable = ms_types_alloc(types, sizeof *mention->variable)))
+        return mention->variable;
+    struct ms_variable *variable = mention->variable;
+    if (mention->function && dwarf_die_addr_die(owner, mention->function, &function))
         variable->function = ms_dwarf_name(types, &function);
-        const char *own = ms_die_name(&located->die);
-        variable->name = own ? own : "";
-    }
+    const char *name = variable->function ? ms_die_name(&die) : ms_dwarf_name(types, &die);
+    variable->name = name ? name : "";
+    variable->unit = ms_dwarf_unit_name(&die);
+    variable->type = ms_type_complete(types, ms_type_of_variable(types, &die));
+    variable->address = mention->address + dwarf->bias;
+    variable->tls = mention->tls;
     return variable;
 }
 
-static void find_one(struct ms_types *types, struct ms_dwarf *dwarf, uint64_t address,
-                     struct ms_place_type *place)
+/* The variable among mentions FROM to TO of the order that covers ADDRESS, or NULL. */
+static struct ms_variable *find_in(struct ms_types *types, struct ms_dwarf *dwarf, uint64_t address, size_t from,
+                                   size_t to, uint64_t *offset)
 {
-    struct ms_variable_index *index = index_variables(types, dwarf);
-    uint64_t wanted = address - dwarf->bias;
-    size_t low = 0, high = index ? index->items.count : 0;
+    const struct ms_variable_index *index = dwarf->places;
+    size_t low = from, high = to;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (index->items.items[middle].address <= wanted)
+        if (index->mentions.items.items[index->order[middle]].address <= address)
             low = middle + 1;
         else
             high = middle;
     }
-    while (low-- > 0) {
-        struct located *located = &index->items.items[low];
-        const struct ms_variable *variable = make_variable(types, dwarf, located);
-        if (variable && wanted - located->address < variable->type->size) {
-            *place = (struct ms_place_type){.variable = variable, .offset = wanted - located->address};
-            return;
-        }
-        if (low == 0 || index->items.items[low - 1].address != located->address)
-            return;
+    uint64_t floor = 0; /* a variable that ends before ADDRESS: none that starts before it covers it */
+    for (unsigned tries = 0; low-- > from && tries < LOOK_BACK; tries++) {
+        struct ms_mention *mention = &index->mentions.items.items[index->order[low]];
+        if (mention->address < floor)
+            return NULL;
+        resolve_unit(dwarf, mention->unit);
+        struct ms_variable *variable = make_variable(types, dwarf, mention);
+        *offset = address - mention->address;
+        if (variable && mention->address <= address && *offset < variable->type->size)
+            return variable;
+        if (variable && variable->type->size)
+            floor = mention->address;
     }
+    return NULL;
 }
 
 ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_t count,
@@ -147,8 +229,10 @@ ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_
     for (size_t i = 0; i < count; i++) {
         places[i] = (struct ms_place_type){0};
         struct ms_dwarf *dwarf = ms_types_dwarf(types, addresses[i]);
-        if (dwarf && dwarf->dwarf)
-            find_one(types, dwarf, addresses[i], &places[i]);
+        const struct ms_variable_index *index = dwarf ? index_variables(types, dwarf) : NULL;
+        if (index)
+            places[i].variable = find_in(types, dwarf, addresses[i] - dwarf->bias, 0, index->fixed_count,
+                                         &places[i].offset);
     }
     return types->short_of_memory ? ms_error_nomem("reading debug information") : NULL;
 }
