@@ -35,6 +35,7 @@ struct ms_value {
     uint8_t bytes[MS_VALUE_BYTES]; /* of the target: escape before showing */
     unsigned size;    /* of bytes */
     bool cut;         /* text: there is more */
+    bool single;      /* text: one character, no array */
     uint64_t to;      /* of a pointer into the heap: the block's address; else 0 */
     char *target;     /* what a pointer points to: that block's type, a symbol with offset, or NULL; owned */
 };

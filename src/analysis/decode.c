@@ -105,6 +105,7 @@ static void decode_base(struct ms_value *value, const struct ms_type *type, cons
         value->kind = MS_VALUE_TEXT;
         value->bytes[0] = bytes[0];
         value->size = 1;
+        value->single = true;
     }
 }
 

@@ -2,6 +2,7 @@
 #include "memscope/known.h"
 
 #include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
