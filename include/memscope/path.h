@@ -11,6 +11,7 @@
 struct ms_path_options {
     uint64_t address;
     size_t chains; /* at most, of different roots */
+    struct ms_types *types; /* or NULL */
     size_t edges;  /* at most so many pointers to it and from it are listed; all are counted */
 };
 
@@ -69,11 +70,12 @@ struct ms_path_report {
     bool lost;                  /* leader is filled, and the chain begins with it */
     struct ms_path_block leader;
     struct ms_tally led;        /* blocks that the leader holds, itself excluded */
+    struct ms_names *names;     /* private: what the names of places live in; owned */
     bool complete;
 };
 
 /*
- * Looks into the matter. SYMBOLS may be NULL; strings live as long as SYMBOLS and IMAGE.
+ * Looks into the matter. SYMBOLS may be NULL; strings live as long as SYMBOLS, IMAGE and the report.
  * An address in no map is MS_TARGET. Marks the scan.
  */
 ms_result ms_path(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,

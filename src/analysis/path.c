@@ -126,7 +126,7 @@ static struct ms_error *add_incoming(struct builder *b, const struct ms_pointer 
     edge->to_block = true;
     edge->into = pointer->into;
     if (pointer->root)
-        return ms_name_root(b->scan, b->image, b->symbols, pointer->root, &edge->place);
+        return ms_name_root(b->report->names, pointer->root, &edge->place);
     edge->from_block = true;
     edge->offset = pointer->offset;
     return describe(b, pointer->holder, &edge->block);
@@ -162,7 +162,7 @@ static struct ms_error *add_outgoing(struct builder *b, uint64_t target, bool fr
         return ms_error_nomem("the pointers");
     *edge = (struct ms_path_edge){.to_block = to_block, .from_block = from_block, .offset = offset};
     if (!to_block)
-        return ms_name_address(b->scan, b->image, b->symbols, address, &edge->place);
+        return ms_name_address(b->report->names, address, &edge->place);
     edge->into = (int64_t)(target - 2 * start) * 8;
     return describe(b, start, &edge->block);
 }
@@ -203,7 +203,7 @@ static struct ms_error *add_chain(struct builder *b, const struct ms_chain *from
         chain->omitted = chain->length - 2 * MS_PATH_ENDS;
     chain->from_root = from->root != NULL;
     if (from->root)
-        MS_TRY(ms_name_root(b->scan, b->image, b->symbols, from->root, &chain->root));
+        MS_TRY(ms_name_root(b->report->names, from->root, &chain->root));
     for (size_t i = 0; i < chain->length; i++) {
         if (chain->omitted && i == MS_PATH_ENDS)
             i += chain->omitted;
@@ -266,7 +266,7 @@ static struct ms_error *build(struct builder *b)
     const struct ms_segment *segment = ms_heap_segment(&b->scan->heap, report->address);
     if (segment)
         return build_in_heap(b, segment);
-    MS_TRY(ms_name_address(b->scan, b->image, b->symbols, report->address, &report->place));
+    MS_TRY(ms_name_address(b->report->names, report->address, &report->place));
     return collect_root_word(b);
 }
 
@@ -276,7 +276,9 @@ ms_result ms_path(struct ms_scan *scan, struct ms_image *image, struct ms_symbol
     *report = (struct ms_path_report){0};
     struct builder b = {.scan = scan, .image = image, .symbols = symbols, .options = options,
                         .report = report};
-    struct ms_error *error = build(&b);
+    struct ms_error *error = ms_names_new(scan, image, symbols, options->types, &report->names);
+    if (!error)
+        error = build(&b);
     report->complete = !image->incomplete;
     if (b.lost_known)
         ms_lost_free(&b.lost);
@@ -300,4 +302,5 @@ void ms_path_report_free(struct ms_path_report *report)
     ms_vector_free(&report->outgoing);
     ms_vector_free(&report->chains);
     ms_place_free(&report->place);
+    ms_names_free(report->names);
 }

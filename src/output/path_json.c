@@ -25,6 +25,10 @@ static json_t *place_json(const struct ms_place *place)
     object = ms_json_with(object, "thread", place->tid ? json_integer(place->tid) : json_null());
     object = ms_json_with(object, "module", ms_json_string(place->module));
     object = ms_json_with(object, "symbol", ms_json_string(place->symbol));
+    object = ms_json_with(object, "frame", place->frame < 0 ? json_null() : json_integer(place->frame));
+    object = ms_json_with(object, "function", ms_json_string(place->function));
+    object = ms_json_with(object, "unit", ms_json_string(place->unit));
+    object = ms_json_with(object, "variable", ms_json_string(place->variable));
     return ms_json_with(object, "offset", json_integer(place->offset));
 }
 

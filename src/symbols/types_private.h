@@ -5,6 +5,7 @@
 #include "dwarf.h"
 #include "dwarf_types.h"
 #include "memscope/types.h"
+#include "tls.h"
 
 /* What a type came from. */
 struct ms_type_source {
@@ -43,6 +44,8 @@ struct ms_types {
     struct ms_type *nothing;  /* void */
     struct ms_dwarf *modules; /* by index */
     size_t module_count;
+    struct ms_tls tls;        /* read when tls_known */
+    bool tls_known;
     unsigned naming, converting; /* how deep */
     bool short_of_memory;     /* some answer is poorer than it could be */
 };
