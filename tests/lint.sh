@@ -95,10 +95,10 @@ check_blanks()
 # A file that no list in Makefile.am names is never built, run or distributed.
 check_listed()
 {
-    for file in $(find src include -name '*.[ch]'; find tests -name '*.c' -o -name '*.cc' -o -name '*.py'); do
+    for file in $(find src include -name '*.[ch]'; find tests -name '*.c' -o -name '*.cc' -o -name '*.rs' -o -name '*.py'); do
         case $file in
         tests/fixtures/*)
-            grep -Eq "^[^ ]+ +${file##*/}( |\$)" tests/fixtures/list.txt || echo "$file: not in list.txt"
+            grep -Eq "^[^ ]+ +(.* )?${file##*/}( |\$)" tests/fixtures/list.txt || echo "$file: not in list.txt"
             continue ;;
         tests/*.c | tests/*.cc) listed=${file%.*} ;;
         *) listed=$file ;;
