@@ -2,7 +2,7 @@
 """
 GCC, clang, gdb and libiberty's demangler write the same C++ type in different ways: blanks, where
 `const` stands, `long unsigned int`, default template arguments, `3ul`, the inline namespace __cxx11.
-canonical() takes all that off. It must keep apart what are different types: types.py tests that.
+canonical() takes all that off. It must keep apart what are different types: typed.py tests that.
 """
 
 import re
