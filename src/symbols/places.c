@@ -2,6 +2,7 @@
 #include "places.h"
 
 #include <dwarf.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "types_private.h"
@@ -171,6 +172,12 @@ static void find_addresses(struct scan *scan, Dwarf *dwarf)
     }
 }
 
+static int by_position(const void *a, const void *b)
+{
+    const struct ms_mention *left = a, *right = b;
+    return left->position < right->position ? -1 : left->position > right->position;
+}
+
 void ms_mentions_find(struct ms_types *types, struct ms_dwarf *dwarf, struct ms_mentions *mentions)
 {
     struct scan scan = {.mentions = mentions, .extent = find_extent(dwarf)};
@@ -186,10 +193,14 @@ void ms_mentions_find(struct ms_types *types, struct ms_dwarf *dwarf, struct ms_
         struct table table = find_table(&scan, &unit, version);
         Dwarf_Die *body = &dwarf->units[scan.unit];
         const char *end = unit_end(body);
+        size_t before = mentions->items.count;
         if (kind == DW_UT_compile || kind == DW_UT_skeleton || kind == DW_UT_partial) {
             scan_direct(&scan, body->addr, end);
             if (table.count)
                 scan_indexed(&scan, &table, body->addr, end);
+            if (table.count && mentions->items.count > before)
+                qsort(mentions->items.items + before, mentions->items.count - before, sizeof *mentions->items.items,
+                      by_position);
         }
         scan.unit++;
     }

@@ -7,6 +7,7 @@
 /* A place in the bytes of a unit that looks like the location of a variable; its DIE tells whether it is. */
 struct ms_mention {
     uint64_t address;     /* in DWARF; of thread-local ones from the start of the module's block */
+    uint64_t plus;        /* a variable merged with others: so many bytes behind; when resolved */
     const char *position; /* of the operation, in the section */
     void *die;            /* the variable; NULL: none, or not resolved yet */
     void *function;       /* DIE that it is a static of, or NULL */

@@ -44,6 +44,7 @@ struct ms_types {
     struct ms_dwarf *modules; /* by index */
     size_t module_count;
     unsigned naming, converting; /* how deep */
+    unsigned scoped_units;       /* since scopes were last given back */
     bool short_of_memory;     /* some answer is poorer than it could be */
 };
 
