@@ -506,13 +506,9 @@ size_t ms_modules_at(struct ms_symbols *symbols, uint64_t address)
     return module ? (size_t)(module - symbols->modules.items) : MS_MODULES_NONE;
 }
 
-bool ms_modules_open(struct ms_symbols *symbols, size_t index, struct ms_module *out)
+/* What is known of a module without its file. */
+static void tell(struct module *module, struct ms_module *out)
 {
-    struct module *module = &symbols->modules.items[index];
-    if (!probe(symbols->image, module))
-        return false;
-    if (module->stage == PROBED)
-        load(symbols, module);
     *out = (struct ms_module){.name = module->name,
                               .path = module->first->path,
                               .file = module->file,
@@ -523,5 +519,24 @@ bool ms_modules_open(struct ms_symbols *symbols, size_t index, struct ms_module 
                               .bias = module->bias,
                               .start = module->start,
                               .end = module->end};
+}
+
+bool ms_modules_probe(struct ms_symbols *symbols, size_t index, struct ms_module *out)
+{
+    struct module *module = &symbols->modules.items[index];
+    if (!probe(symbols->image, module))
+        return false;
+    tell(module, out);
+    return true;
+}
+
+bool ms_modules_open(struct ms_symbols *symbols, size_t index, struct ms_module *out)
+{
+    struct module *module = &symbols->modules.items[index];
+    if (!probe(symbols->image, module))
+        return false;
+    if (module->stage == PROBED)
+        load(symbols, module);
+    tell(module, out);
     return true;
 }

@@ -33,6 +33,9 @@ size_t ms_modules_count(const struct ms_symbols *symbols);
 /* Index of the module that is mapped at ADDRESS, or MS_MODULES_NONE. */
 size_t ms_modules_at(struct ms_symbols *symbols, uint64_t address);
 
+/* What the headers in memory say of a module; its file may not be opened yet. False: it is no module. */
+bool ms_modules_probe(struct ms_symbols *symbols, size_t index, struct ms_module *module);
+
 /* Opens the file of a module and reads its symbols, if that was not done. False: it is no module. */
 bool ms_modules_open(struct ms_symbols *symbols, size_t index, struct ms_module *module);
 

@@ -172,10 +172,12 @@ void ms_types_free(struct ms_types *types)
     for (size_t i = 0; i < types->chunks.count; i++)
         free(types->chunks.items[i]);
     free(types->modules);
+    ms_vector_free(&types->tls.blocks);
     free(types->by_die.slots);
     free(types->by_hash.slots);
     free(types->by_name.slots);
     free(types->by_unit.slots);
+    free(types->by_thread.slots);
     ms_vector_free(&types->units);
     ms_vector_free(&types->all);
     ms_vector_free(&types->chunks);

@@ -241,14 +241,49 @@ static struct ms_variable *find_in(struct ms_types *types, struct ms_dwarf *dwar
     return NULL;
 }
 
+/* Thread-local VARIABLE, as the thread has it whose own is at ADDRESS. */
+static const struct ms_variable *of_thread(struct ms_types *types, const struct ms_variable *variable,
+                                           uint64_t address)
+{
+    struct ms_variable *own = ms_type_map_get(&types->by_thread, address);
+    if (own && own->type == variable->type && own->name == variable->name)
+        return own;
+    own = ms_types_alloc(types, sizeof *own);
+    if (!own)
+        return NULL;
+    *own = *variable;
+    own->address = address;
+    ms_type_map_put(&types->by_thread, address, own); /* if that fails, it is made again */
+    return own;
+}
+
+/* Of one ADDRESS that is in no module's map: in a thread's block of a module? */
+static void find_tls(struct ms_types *types, uint64_t address, struct ms_place_type *place)
+{
+    const struct ms_tls_block *block = ms_tls_at(&types->tls, address);
+    struct ms_dwarf *dwarf = block ? ms_types_dwarf_at(types, block->module) : NULL;
+    const struct ms_variable_index *index = dwarf ? index_variables(types, dwarf) : NULL;
+    if (!index)
+        return;
+    const struct ms_variable *variable = find_in(types, dwarf, address - block->start, index->fixed_count,
+                                                 index->mentions.items.count, &place->offset);
+    place->variable = variable ? of_thread(types, variable, address - place->offset) : NULL;
+    place->tid = place->variable ? block->tid : 0;
+}
+
 ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_t count,
                         struct ms_place_type *places)
 {
+    if (!types->tls_known)
+        MS_TRY(ms_tls_read(types->symbols, types->image, &types->tls));
+    types->tls_known = true;
     for (size_t i = 0; i < count; i++) {
         places[i] = (struct ms_place_type){0};
         struct ms_dwarf *dwarf = ms_types_dwarf(types, addresses[i]);
         const struct ms_variable_index *index = dwarf ? index_variables(types, dwarf) : NULL;
-        if (index)
+        if (!dwarf)
+            find_tls(types, addresses[i], &places[i]);
+        else if (index)
             places[i].variable = find_in(types, dwarf, addresses[i] - dwarf->bias, 0, index->fixed_count,
                                          &places[i].offset);
     }
