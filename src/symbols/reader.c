@@ -21,11 +21,10 @@ static bool is_called(const char *section, const char *name)
     return !strncmp(section, name, size) && (!section[size] || !strcmp(section + size, ".dwo"));
 }
 
-bool ms_dwarf_section(Dwarf *dwarf, const char *name, const uint8_t **bytes, size_t *size)
+bool ms_elf_section(Elf *elf, const char *name, const uint8_t **bytes, size_t *size)
 {
     GElf_Shdr header;
     size_t names;
-    Elf *elf = dwarf_getelf(dwarf);
     Elf_Scn *section = NULL;
     if (!elf || elf_getshdrstrndx(elf, &names) < 0)
         return false;
@@ -72,6 +71,11 @@ bool ms_unit_bytes(const Dwarf_Die *unit, const uint8_t **start, const uint8_t *
     if (next - at < (uint64_t)(*end - (const uint8_t *)die.addr))
         *end = (const uint8_t *)die.addr + (next - at);
     return true;
+}
+
+bool ms_dwarf_section(Dwarf *dwarf, const char *name, const uint8_t **bytes, size_t *size)
+{
+    return ms_elf_section(dwarf_getelf(dwarf), name, bytes, size);
 }
 
 /* Unsigned LEB128; false when it goes beyond END or 64 bits. */

@@ -34,13 +34,19 @@ static void close_file(struct ms_split *file)
 {
     dwarf_end(file->dwarf);
     elf_end(file->elf);
-    close(file->fd);
+    free(file->names);
 }
 
-/* Takes FD, whatever becomes of it. */
-static bool open_unit(struct ms_splits *splits, int fd, uint64_t id, Dwarf_Die *unit)
+void ms_split_close_fd(Elf *elf, int fd)
 {
-    struct ms_split file = {.fd = fd, .elf = elf_begin(fd, ELF_C_READ_MMAP_PRIVATE, NULL)};
+    /* All is mapped. There may be more units than files that can be open. */
+    elf_cntl(elf, ELF_C_FDDONE);
+    if (fd >= 0)
+        close(fd);
+}
+
+bool ms_split_keep(struct ms_splits *splits, struct ms_split file, uint64_t id, Dwarf_Die *unit)
+{
     file.dwarf = file.elf ? dwarf_begin_elf(file.elf, DWARF_C_READ, NULL) : NULL;
     struct ms_split *kept =
         file.dwarf && find_unit(file.dwarf, id, unit) ? ms_vector_add(&splits->files) : NULL;
@@ -65,7 +71,9 @@ bool ms_split_find(struct ms_splits *splits, const struct ms_debug_search *searc
         return false;
     int fd = ms_debugfile_open(search, path);
     free(path);
-    return fd >= 0 && open_unit(splits, fd, id, unit);
+    struct ms_split file = {.elf = fd >= 0 ? elf_begin(fd, ELF_C_READ_MMAP_PRIVATE, NULL) : NULL};
+    ms_split_close_fd(file.elf, fd);
+    return (file.elf && ms_split_keep(splits, file, id, unit)) || ms_package_find(splits, search, id, unit);
 }
 
 void ms_splits_free(struct ms_splits *splits)
@@ -73,4 +81,5 @@ void ms_splits_free(struct ms_splits *splits)
     for (size_t i = 0; i < splits->files.count; i++)
         close_file(&splits->files.items[i]);
     ms_vector_free(&splits->files);
+    elf_end(splits->package);
 }
