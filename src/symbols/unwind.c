@@ -144,22 +144,34 @@ static bool step(struct unwinder *u, struct ms_call *call, struct ms_call *calle
 
 /* --- the stack --------------------------------------------------------------------------------- */
 
-static bool is_code(const struct ms_image *image, uint64_t address)
+/* Is there code at ADDRESS? A core may not say so of maps that it leaves to their files; those files do. */
+static bool is_code(const struct unwinder *u, uint64_t address)
 {
-    const struct ms_region *region = ms_image_region(image, address);
-    return region && region->prot & MS_EXEC;
+    const struct ms_region *region = ms_image_region(u->image, address);
+    struct ms_symbols *symbols = ms_types_symbols(u->types);
+    struct ms_module module;
+    if (!region || region->prot & MS_EXEC)
+        return region != NULL;
+    size_t index = ms_modules_at(symbols, address);
+    if (index == MS_MODULES_NONE || !ms_modules_probe(symbols, index, &module))
+        return false;
+    for (size_t i = 0; i < module.segment_count; i++)
+        if (module.segments[i].p_type == PT_LOAD && module.segments[i].p_flags & PF_X &&
+            address - module.bias - module.segments[i].p_vaddr < module.segments[i].p_memsz)
+            return true;
+    return false;
 }
 
 /* A call to where no code is (a null pointer, an unloaded library): what called it is at the stack pointer. */
 static bool step_from_nowhere(struct unwinder *u, const struct ms_call *call, struct ms_call *caller)
 {
     uint64_t stack = call->registers.value[MS_DWARF_RSP], *pc = &caller->registers.value[MS_DWARF_PC];
-    if (is_code(u->image, call->pc))
+    if (is_code(u, call->pc))
         return false;
     *caller = *call;
     caller->cfa = 0;
     caller->registers.value[MS_DWARF_RSP] = stack + 8;
-    return ms_image_read_word(u->image, stack, pc) && is_code(u->image, *pc);
+    return ms_image_read_word(u->image, stack, pc) && is_code(u, *pc);
 }
 
 /* Takes CALLER for the next call; false when the stack ends before it. */
@@ -169,7 +181,7 @@ static bool take(struct unwinder *u, const struct ms_call *call, struct ms_call 
     uint64_t stack = call->registers.value[MS_DWARF_RSP];
     /* The first function of a thread says that there is no caller (sysdeps/x86_64/start.S, clone.S of glibc). */
     u->calls->complete = !(caller->registers.known >> MS_DWARF_PC & 1) || pc == 0;
-    if (u->calls->complete || !is_code(u->image, pc - !call->signal))
+    if (u->calls->complete || !is_code(u, pc - !call->signal))
         return false;
     /* Stacks grow down. A handler may have one of its own; else there is a loop. */
     if (!call->signal && caller->registers.value[MS_DWARF_RSP] <= stack)
