@@ -290,6 +290,22 @@ def nginx_as_eu_stack():
             compare_pcs(pid)
 
 
+@test
+def core_as_live():
+    """A core, which leaves text to its files, has the stacks of the process it was taken from."""
+    with at_rest("frames_c_O2") as target:
+        live = ours(target.pid)
+        core = os.path.join(harness.scratch(), "frames.core")
+        subprocess.run([harness.tool("gcore"), "-o", core, str(target.pid)], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    dead = ours("%s.%d" % (core, target.pid))
+    check_equal([(s["thread"], s["complete"]) for s in dead], [(s["thread"], True) for s in live], "threads")
+    for a, b in zip(dead, live):
+        # a system call that gdb interrupted may leave another result
+        check_equal(a["frames"][2:], b["frames"][2:], "frames of thread %d" % a["thread"])
+        check(len(a["frames"]) >= 8, a)
+
+
 TLS_SCRIPT = r"""
 import gdb, json, os
 
