@@ -18,10 +18,13 @@ struct ms_local {
     bool valued;
     bool parameter;
     int reg;          /* DWARF number of the register that it is in, -1: none */
+    uint64_t saved;   /* where on the stack a function that was called has saved that register; 0: nowhere */
+    bool live;        /* that register is still as it was: the thread has it in its own */
 };
 
 struct ms_frame {
     uint64_t pc;
+    uint64_t sp;          /* its stack pointer */
     uint64_t cfa;         /* the caller's stack pointer; 0: not known */
     const char *function; /* demangled, or NULL; an inlined function has its own frame before its caller's */
     const char *module;   /* base name, or NULL */
@@ -46,5 +49,21 @@ struct ms_stack {
  */
 ms_result ms_unwind(struct ms_types *types, const struct ms_thread *thread, bool locals, struct ms_stack *stack);
 void ms_stack_free(struct ms_stack *stack);
+
+/* A local that a word of the target belongs to. */
+struct ms_local_place {
+    const struct ms_local *local; /* NULL: none */
+    size_t frame;    /* its index in the stack */
+    uint64_t offset; /* bytes into the local */
+};
+
+/* What STACK, unwound with locals, has at ADDRESS: a local in memory, or one whose register was saved there. */
+struct ms_local_place ms_local_at(const struct ms_stack *stack, uint64_t address);
+
+/* What it has in the thread's own register of this index (of ms_thread.registers). */
+struct ms_local_place ms_local_in_register(const struct ms_stack *stack, unsigned index);
+
+/* The frame, no inlined one, whose part of the stack holds ADDRESS; frames.count: none. */
+size_t ms_frame_at(const struct ms_stack *stack, uint64_t address);
 
 #endif

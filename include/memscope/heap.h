@@ -240,6 +240,15 @@ uint64_t ms_next_start(const struct ms_heap *heap, uint64_t start);
 /* Usable bytes of the block that starts at START, as malloc_usable_size() says. */
 uint64_t ms_block_size(const struct ms_heap *heap, uint64_t start);
 
+/* The word behind the last usable one of START's block: mostly the next start is in the same line. */
+static inline uint64_t ms_words_end(const struct ms_heap *heap, uint64_t start)
+{
+    uint32_t later = heap->lines[start / MS_LINE_GRANULES].starts >> start % MS_LINE_GRANULES >> 1;
+    if (!later)
+        return start * 2 + ms_block_size(heap, start) / 8;
+    return (start + 1 + (unsigned)__builtin_ctz(later)) * 2 - heap->tail / 8;
+}
+
 /* Bytes of text that START's block began with in the stop, or NULL when none were taken. */
 const struct ms_sample *ms_block_sample(const struct ms_heap *heap, uint64_t start);
 

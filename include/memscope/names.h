@@ -1,10 +1,11 @@
-/* Names: what a root is called, as far as is known without debug information. */
+/* Names: what roots and other places outside the blocks are called. */
 #ifndef MEMSCOPE_NAMES_H
 #define MEMSCOPE_NAMES_H
 
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "memscope/frames.h"
 #include "memscope/graph.h"
 #include "memscope/symbols.h"
 
@@ -23,24 +24,35 @@ enum ms_place_kind {
 };
 extern const char *const ms_place_names[MS_PLACE_KINDS]; /* "data", "file", … */
 
-/* A word outside the blocks. */
+/* A word outside the blocks. Strings that are not owned live as long as their struct ms_names. */
 struct ms_place {
     enum ms_place_kind kind;
-    uint64_t address;   /* 0 for registers and the kernel */
-    pid_t tid;          /* of stacks, TLS and registers, else 0 */
-    const char *module; /* base name, or NULL; lives as long as the symbols */
-    const char *symbol; /* that covers it, demangled where it can be, or NULL; as long as the symbols */
-    int64_t offset;     /* from what the kind says */
-    char *text;         /* all that in words, "libfoo.so:table+0x10"; owned */
+    uint64_t address;     /* 0 for registers and the kernel */
+    pid_t tid;            /* of stacks, TLS and registers, else 0 */
+    const char *module;   /* base name, or NULL */
+    const char *symbol;   /* that covers it, demangled where it can be, or NULL */
+    int64_t offset;       /* from what the kind says */
+    int frame;            /* of a stack or register: its frame, the innermost is 0; -1: not known */
+    const char *function; /* of that frame, or whose static this is; or NULL */
+    const char *unit;     /* base name of the source file that the variable is of, or NULL */
+    bool parameter;       /* the variable is one */
+    char *variable;       /* with the path into it, "server.db[0].dict"; NULL: not known; owned */
+    char *text;           /* all that in words, "libfoo.so:table+0x10"; owned */
 };
 
-/* Names ROOT; SYMBOLS may be NULL. */
-ms_result ms_name_root(const struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
-                       const struct ms_root *root, struct ms_place *place);
+/* Names roots and addresses; keeps the stacks of threads that it had to unwind for that. */
+struct ms_names;
+
+/* SYMBOLS and TYPES may be NULL; all that are given must outlive it. Opens and unwinds nothing yet. */
+ms_result ms_names_new(const struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
+                       struct ms_types *types, struct ms_names **names);
+void ms_names_free(struct ms_names *names);
+
+/* Names ROOT. */
+ms_result ms_name_root(struct ms_names *names, const struct ms_root *root, struct ms_place *place);
 
 /* Names ADDRESS, which lies in a region of the image, whatever it is. */
-ms_result ms_name_address(const struct ms_scan *scan, const struct ms_image *image,
-                          struct ms_symbols *symbols, uint64_t address, struct ms_place *place);
+ms_result ms_name_address(struct ms_names *names, uint64_t address, struct ms_place *place);
 void ms_place_free(struct ms_place *place);
 
 #endif

@@ -1,4 +1,4 @@
-/* Names: what a root is called, as far as is known without debug information. */
+/* Names: what roots and other places outside the blocks are called. */
 #include "memscope/names.h"
 
 #include <elf.h>
@@ -29,10 +29,12 @@ const char *const ms_place_names[MS_PLACE_KINDS] = {
 #define XSAVE_YMM_END 832u
 #define XSAVE_REGISTER 16u
 
-struct namer {
+struct ms_names {
     const struct ms_scan *scan;
     const struct ms_image *image;
     struct ms_symbols *symbols; /* or NULL */
+    struct ms_types *types;     /* or NULL */
+    struct ms_stack **stacks;   /* of each thread of the image, NULL until one is needed; owned */
 };
 
 /* --- text -------------------------------------------------------------------------------------- */
@@ -58,6 +60,38 @@ static const char *signed_text(int64_t offset, char buffer[24])
     return buffer;
 }
 
+/* --- variables --------------------------------------------------------------------------------- */
+
+/* The expression for the word at OFFSET of a variable: "server.db[0]", or "server+0x10" in padding. */
+static struct ms_error *variable_path(struct ms_names *n, const char *name, const struct ms_type *type,
+                                      uint64_t offset, char **path)
+{
+    const struct ms_type *leaf;
+    ms_auto_free char *inside = ms_type_path(n->types, type, offset, sizeof(uint64_t), &leaf);
+    int length = inside || offset == 0 ? asprintf(path, "%s%s", name, inside ? inside : "")
+                                       : asprintf(path, "%s+0x%" PRIx64, name, offset);
+    if (length >= 0)
+        return NULL;
+    *path = NULL;
+    return ms_error_nomem("names");
+}
+
+/* The variable at the address of PLACE: sets variable, unit and function, and TID when it is thread-local. */
+static struct ms_error *take_variable(struct ms_names *n, struct ms_place *place, pid_t *tid)
+{
+    struct ms_place_type found = {0};
+    *tid = 0;
+    if (!n->types)
+        return NULL;
+    MS_TRY(ms_types_find(n->types, &place->address, 1, &found));
+    if (!found.variable)
+        return NULL;
+    *tid = found.tid;
+    place->unit = found.variable->unit;
+    place->function = found.variable->function;
+    return variable_path(n, found.variable->name, found.variable->type, found.offset, &place->variable);
+}
+
 /* --- threads ----------------------------------------------------------------------------------- */
 
 static const struct ms_thread *thread_of(const struct ms_image *image, pid_t tid)
@@ -75,6 +109,52 @@ static const char *thread_text(const struct ms_thread *thread, char buffer[48])
     if (thread->name[0])
         snprintf(buffer + length, 48 - (size_t)length, " '%.15s'", thread->name);
     return buffer;
+}
+
+/* The stack of THREAD with its locals, unwound when first asked for; NULL without TYPES. */
+static struct ms_error *stack_of(struct ms_names *n, const struct ms_thread *thread,
+                                 const struct ms_stack **stack)
+{
+    struct ms_stack **slot = &n->stacks[thread - n->image->threads];
+    if (n->types && !*slot) {
+        ms_auto_free struct ms_stack *made = calloc(1, sizeof *made);
+        if (!made)
+            return ms_error_nomem("names");
+        MS_TRY(ms_unwind(n->types, thread, true, made));
+        *slot = made;
+        made = NULL;
+    }
+    *stack = *slot;
+    return NULL;
+}
+
+/* "frame 3 handle_request()"; the caller frees it. */
+static char *frame_text(const struct ms_stack *stack, size_t index)
+{
+    const struct ms_frame *frame = &stack->frames.items[index];
+    const char *function = frame->function ? frame->function : frame->module;
+    const char *brackets = frame->function && !strchr(function, '(') ? "()" : "";
+    char *text;
+    int length = function ? asprintf(&text, "frame %zu %s%s", index, function, brackets)
+                          : asprintf(&text, "frame %zu", index);
+    return length < 0 ? NULL : text;
+}
+
+/* Takes note of FRAME in PLACE; TEXT is for the caller to free. */
+static struct ms_error *take_frame(const struct ms_stack *stack, size_t frame, struct ms_place *place, char **text)
+{
+    place->frame = (int)frame;
+    place->function = stack->frames.items[frame].function;
+    *text = frame_text(stack, frame);
+    return *text ? NULL : ms_error_nomem("names");
+}
+
+/* What a local is called at an offset: "local conn.buf", "parameter n"; sets variable and parameter of PLACE. */
+static struct ms_error *take_local(struct ms_names *n, const struct ms_local_place *where, struct ms_place *place)
+{
+    const struct ms_local *local = where->local;
+    place->parameter = local->parameter;
+    return variable_path(n, local->name, local->type, where->offset, &place->variable);
 }
 
 /* What the TLS segment of the module whose headers are in REGION takes, 0 when it has none. */
@@ -104,7 +184,7 @@ static uint64_t tls_bytes(const struct ms_image *image)
 }
 
 /* The thread whose TLS or descriptor ADDRESS is in, or NULL. */
-static const struct ms_thread *tls_owner(const struct namer *n, uint64_t address)
+static const struct ms_thread *tls_owner(struct ms_names *n, uint64_t address)
 {
     const struct ms_region *region = ms_image_region(n->image, address);
     uint64_t below = 0;
@@ -122,12 +202,16 @@ static const struct ms_thread *tls_owner(const struct namer *n, uint64_t address
     return NULL;
 }
 
-static struct ms_error *name_tls(const struct ms_thread *thread, struct ms_place *place)
+static struct ms_error *name_tls(struct ms_names *n, const struct ms_thread *thread, struct ms_place *place)
 {
     char who[48], offset[24];
+    pid_t tid;
     place->kind = MS_PLACE_TLS;
     place->tid = thread->tid;
     place->offset = (int64_t)(place->address - thread->registers[MS_REG_FS_BASE]);
+    MS_TRY(take_variable(n, place, &tid));
+    if (place->variable)
+        return say(place, "%s TLS %s", thread_text(thread, who), place->variable);
     return say(place, "%s TLS %s", thread_text(thread, who), signed_text(place->offset, offset));
 }
 
@@ -140,16 +224,51 @@ static const struct ms_root_range *range_of(const struct ms_scan *scan, uint64_t
     return NULL;
 }
 
-static struct ms_error *name_stack(const struct namer *n, struct ms_place *place, pid_t tid)
+/* A word of a living thread's stack: by the local it is part of, else by the frame. */
+static struct ms_error *name_in_frame(struct ms_names *n, struct ms_place *place, const struct ms_thread *thread)
 {
     char who[48], offset[24];
-    const struct ms_thread *thread = tid ? thread_of(n->image, tid) : NULL;
-    place->kind = MS_PLACE_STACK;
-    if (thread) {
-        place->tid = tid;
-        place->offset = (int64_t)(place->address - thread->registers[MS_REG_RSP]);
-        return say(place, "%s stack sp%s", thread_text(thread, who), signed_text(place->offset, offset));
+    const struct ms_stack *stack;
+    ms_auto_free char *frame = NULL;
+    place->tid = thread->tid;
+    place->offset = (int64_t)(place->address - thread->registers[MS_REG_RSP]);
+    MS_TRY(stack_of(n, thread, &stack));
+    struct ms_local_place where = stack ? ms_local_at(stack, place->address) : (struct ms_local_place){0};
+    size_t count = stack ? stack->frames.count : 0;
+    size_t index = where.local ? where.frame : stack ? ms_frame_at(stack, place->address) : 0;
+    if (index < count)
+        MS_TRY(take_frame(stack, index, place, &frame));
+    thread_text(thread, who);
+    if (where.local) {
+        MS_TRY(take_local(n, &where, place));
+        return say(place, "%s %s %s %s%s", who, frame, place->parameter ? "parameter" : "local", place->variable,
+                   where.local->reg >= 0 ? ", saved register" : "");
     }
+    return say(place, "%s stack sp%s%s%s", who, signed_text(place->offset, offset), frame ? ", " : "",
+               frame ? frame : "");
+}
+
+/* Whose stack ADDRESS is on, also while that thread is on another, in a signal's handler. */
+static const struct ms_thread *stack_owner(const struct ms_image *image, uint64_t address)
+{
+    const struct ms_region *region = ms_image_region(image, address);
+    if (region && region->kind == MS_REGION_STACK)
+        return thread_of(image, image->pid);
+    for (size_t i = 0; region && i < image->thread_count; i++) {
+        uint64_t pointer = image->threads[i].registers[MS_REG_FS_BASE];
+        if (pointer >= region->start && pointer < region->end && address < pointer)
+            return &image->threads[i];
+    }
+    return NULL;
+}
+
+static struct ms_error *name_stack(struct ms_names *n, struct ms_place *place, pid_t tid)
+{
+    char offset[24];
+    const struct ms_thread *thread = tid ? thread_of(n->image, tid) : stack_owner(n->image, place->address);
+    place->kind = MS_PLACE_STACK;
+    if (thread)
+        return name_in_frame(n, place, thread);
     /* Of a thread that has ended there is the descriptor alone, from its thread pointer on. */
     const struct ms_root_range *range = range_of(n->scan, place->address);
     place->kind = MS_PLACE_TLS;
@@ -173,7 +292,7 @@ static const char *vector_text(unsigned at, char buffer[32])
     return buffer;
 }
 
-static struct ms_error *name_register(const struct namer *n, struct ms_place *place,
+static struct ms_error *name_register(struct ms_names *n, struct ms_place *place,
                                       const struct ms_root *root)
 {
     char who[48], vector[32];
@@ -187,10 +306,23 @@ static struct ms_error *name_register(const struct namer *n, struct ms_place *pl
                                                     : vector_text((unsigned)place->offset, vector);
     if (!thread)
         return say(place, "thread %d register %s", (int)root->tid, name);
-    return say(place, "%s register %s", thread_text(thread, who), name);
+    thread_text(thread, who);
+    struct ms_local_place where = {0};
+    const struct ms_stack *stack = NULL;
+    ms_auto_free char *frame = NULL;
+    if (root->address < MS_REGISTERS)
+        MS_TRY(stack_of(n, thread, &stack));
+    if (stack)
+        where = ms_local_in_register(stack, (unsigned)root->address);
+    if (!where.local)
+        return say(place, "%s register %s", who, name);
+    MS_TRY(take_frame(stack, where.frame, place, &frame));
+    MS_TRY(take_local(n, &where, place));
+    return say(place, "%s register %s, %s %s %s", who, name, frame, place->parameter ? "parameter" : "local",
+               place->variable);
 }
 
-static struct ms_error *name_kernel(const struct namer *n, struct ms_place *place, const struct ms_root *root)
+static struct ms_error *name_kernel(struct ms_names *n, struct ms_place *place, const struct ms_root *root)
 {
     place->kind = MS_PLACE_KERNEL;
     place->address = 0;
@@ -200,7 +332,7 @@ static struct ms_error *name_kernel(const struct namer *n, struct ms_place *plac
 }
 
 /* Pointers that are exact: what they are was said where they were found. */
-static struct ms_error *name_exact(const struct namer *n, struct ms_place *place, const struct ms_root *root)
+static struct ms_error *name_exact(struct ms_names *n, struct ms_place *place, const struct ms_root *root)
 {
     const struct ms_heap *heap = &n->scan->heap;
     const char *what = "dtv";
@@ -258,17 +390,31 @@ static struct ms_error *name_in_map(struct ms_place *place, const struct ms_regi
                signed_text(place->offset, text));
 }
 
-static struct ms_error *name_in_file(const struct namer *n, struct ms_place *place,
+/* "global redis.c:server.db", "static redis.c:foo()::table[3]". */
+static struct ms_error *name_variable(struct ms_place *place)
+{
+    const char *where = place->unit ? place->unit : place->module ? place->module : "?";
+    const char *function = place->function;
+    if (!function)
+        return say(place, "global %s:%s", where, place->variable);
+    return say(place, "static %s:%s%s::%s", where, function, strchr(function, '(') ? "" : "()", place->variable);
+}
+
+static struct ms_error *name_in_file(struct ms_names *n, struct ms_place *place,
                                      const struct ms_region *region)
 {
     uint64_t offset = 0;
     char text[24];
+    pid_t tid;
     if (n->symbols) {
         place->module = ms_symbols_module(n->symbols, place->address);
         place->symbol = ms_symbols_name(n->symbols, place->address, &offset);
     }
+    place->offset = (int64_t)offset;
+    MS_TRY(take_variable(n, place, &tid));
+    if (place->variable)
+        return name_variable(place);
     if (place->symbol) {
-        place->offset = (int64_t)offset;
         return say(place, "%s:%s%s", place->module, place->symbol,
                    offset ? signed_text(place->offset, text) : "");
     }
@@ -288,7 +434,7 @@ static struct ms_error *name_in_file(const struct namer *n, struct ms_place *pla
                signed_text(place->offset, text));
 }
 
-static struct ms_error *name_word(const struct namer *n, struct ms_place *place, enum ms_root_kind kind,
+static struct ms_error *name_word(struct ms_names *n, struct ms_place *place, enum ms_root_kind kind,
                                   pid_t tid)
 {
     static const enum ms_place_kind kinds[MS_ROOT_KINDS] = {
@@ -299,7 +445,7 @@ static struct ms_error *name_word(const struct namer *n, struct ms_place *place,
     if (kind == MS_ROOT_STACK || kind == MS_ROOT_ANON) {
         const struct ms_thread *thread = tls_owner(n, place->address);
         if (thread)
-            return name_tls(thread, place);
+            return name_tls(n, thread, place);
     }
     place->kind = kinds[kind];
     if (kind == MS_ROOT_STACK)
@@ -311,41 +457,66 @@ static struct ms_error *name_word(const struct namer *n, struct ms_place *place,
 
 /* --- for others -------------------------------------------------------------------------------- */
 
-ms_result ms_name_root(const struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
-                       const struct ms_root *root, struct ms_place *place)
+ms_result ms_names_new(const struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
+                       struct ms_types *types, struct ms_names **names)
 {
-    const struct namer n = {scan, image, symbols};
-    *place = (struct ms_place){.address = root->address};
+    struct ms_names *n = *names = calloc(1, sizeof *n);
+    if (!n)
+        return ms_error_nomem("names");
+    *n = (struct ms_names){.scan = scan, .image = image, .symbols = symbols, .types = types};
+    n->stacks = calloc(image->thread_count + 1, sizeof(struct ms_stack *));
+    if (n->stacks)
+        return NULL;
+    free(n);
+    *names = NULL;
+    return ms_error_nomem("names");
+}
+
+void ms_names_free(struct ms_names *names)
+{
+    if (!names)
+        return;
+    for (size_t i = 0; i < names->image->thread_count; i++) {
+        if (names->stacks[i])
+            ms_stack_free(names->stacks[i]);
+        free(names->stacks[i]);
+    }
+    free(names->stacks);
+    free(names);
+}
+
+ms_result ms_name_root(struct ms_names *names, const struct ms_root *root, struct ms_place *place)
+{
+    *place = (struct ms_place){.address = root->address, .frame = -1};
     switch ((enum ms_root_kind)root->kind) {
     case MS_ROOT_REGISTER:
-        return name_register(&n, place, root);
+        return name_register(names, place, root);
     case MS_ROOT_KERNEL:
-        return name_kernel(&n, place, root);
+        return name_kernel(names, place, root);
     case MS_ROOT_DTV:
-        return name_exact(&n, place, root);
+        return name_exact(names, place, root);
     default:
-        return name_word(&n, place, (enum ms_root_kind)root->kind, root->tid);
+        return name_word(names, place, (enum ms_root_kind)root->kind, root->tid);
     }
 }
 
-ms_result ms_name_address(const struct ms_scan *scan, const struct ms_image *image,
-                          struct ms_symbols *symbols, uint64_t address, struct ms_place *place)
+ms_result ms_name_address(struct ms_names *names, uint64_t address, struct ms_place *place)
 {
-    const struct namer n = {scan, image, symbols};
-    *place = (struct ms_place){.address = address, .kind = MS_PLACE_OTHER};
-    const struct ms_root_range *range = range_of(scan, address);
+    *place = (struct ms_place){.address = address, .kind = MS_PLACE_OTHER, .frame = -1};
+    const struct ms_root_range *range = range_of(names->scan, address);
     if (range)
-        return name_word(&n, place, range->kind, range->tid);
-    const struct ms_region *region = ms_image_region(image, address);
+        return name_word(names, place, range->kind, range->tid);
+    const struct ms_region *region = ms_image_region(names->image, address);
     if (!region)
         return say(place, "0x%" PRIx64, address);
     if (region->kind == MS_REGION_FILE || region->kind == MS_REGION_VDSO)
-        return name_in_file(&n, place, region);
+        return name_in_file(names, place, region);
     return name_in_map(place, region);
 }
 
 void ms_place_free(struct ms_place *place)
 {
+    free(place->variable);
     free(place->text);
-    place->text = NULL;
+    place->variable = place->text = NULL;
 }

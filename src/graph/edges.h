@@ -4,15 +4,6 @@
 
 #include "memscope/heap.h"
 
-/* The word behind the last usable one of START's block: mostly the next start is in the same line. */
-static inline uint64_t ms_words_end(const struct ms_heap *heap, uint64_t start)
-{
-    uint32_t later = heap->lines[start / MS_LINE_GRANULES].starts >> start % MS_LINE_GRANULES >> 1;
-    if (!later)
-        return start * 2 + ms_block_size(heap, start) / 8;
-    return (start + 1 + (unsigned)__builtin_ctz(later)) * 2 - heap->tail / 8;
-}
-
 struct ms_edges {
     uint64_t word, end; /* next word to look at, in words of the compact space */
 };

@@ -12,6 +12,7 @@
 
 #include "debugfile.h"
 #include "memscope/symbols.h"
+#include "modules.h"
 #include "symtab.h"
 
 #define NO_MODULE UINT32_MAX
@@ -46,6 +47,7 @@ struct module {
     uint64_t start, end;  /* in the target, bss included */
     struct ms_debug_search search;
     Dwfl *dwfl; /* owns what the names in table point to */
+    Dwfl_Module *file; /* dwfl's; NULL: none that belongs to what is mapped */
     struct ms_symtab table;
 };
 
@@ -429,6 +431,7 @@ static void load(struct ms_symbols *symbols, struct module *module)
     module->search.inode = st.st_ino;
     dwfl_module_info(file, &userdata, NULL, NULL, NULL, NULL, NULL, NULL);
     *userdata = &module->search;
+    module->file = file;
     if (is_compressed(file))
         read_compressed(module, file);
     else
@@ -488,4 +491,52 @@ const char *ms_symbols_vtable_class(struct ms_symbols *symbols, uint64_t address
         return NULL;
     const char *shown = ms_symbol_shown(symbol);
     return strncmp(shown, prefix, sizeof prefix - 1) ? shown : shown + sizeof prefix - 1;
+}
+
+/* --- for the debug information ---------------------------------------------------------------- */
+
+size_t ms_modules_count(const struct ms_symbols *symbols)
+{
+    return symbols->modules.count;
+}
+
+size_t ms_modules_at(struct ms_symbols *symbols, uint64_t address)
+{
+    const struct module *module = module_at(symbols, address);
+    return module ? (size_t)(module - symbols->modules.items) : MS_MODULES_NONE;
+}
+
+/* What is known of a module without its file. */
+static void tell(struct module *module, struct ms_module *out)
+{
+    *out = (struct ms_module){.name = module->name,
+                              .path = module->first->path,
+                              .file = module->file,
+                              .search = &module->search,
+                              .table = &module->table,
+                              .segments = module->segments,
+                              .segment_count = module->header.e_phnum,
+                              .bias = module->bias,
+                              .start = module->start,
+                              .end = module->end};
+}
+
+bool ms_modules_probe(struct ms_symbols *symbols, size_t index, struct ms_module *out)
+{
+    struct module *module = &symbols->modules.items[index];
+    if (!probe(symbols->image, module))
+        return false;
+    tell(module, out);
+    return true;
+}
+
+bool ms_modules_open(struct ms_symbols *symbols, size_t index, struct ms_module *out)
+{
+    struct module *module = &symbols->modules.items[index];
+    if (!probe(symbols->image, module))
+        return false;
+    if (module->stage == PROBED)
+        load(symbols, module);
+    tell(module, out);
+    return true;
 }

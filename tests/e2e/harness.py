@@ -152,6 +152,9 @@ def build(name, directory, extra=()):
     out = os.path.join(directory, name)
     language = ("CXX", "g++") if source.endswith(".cc") else ("CC", "gcc")
     command = os.environ.get(*language).split() + COMMON_FLAGS
+    if flags and flags[0].startswith("@"):
+        command, flags = [flags[0][1:]] + COMMON_FLAGS, flags[1:]
+    flags = [os.path.join(FIXTURE_SOURCES, f) if f.endswith(".c") else f for f in flags]
     if name.endswith(".so"):
         command += ["-shared", "-fPIC"]
     command += [os.path.join(FIXTURE_SOURCES, source), "-o", out]

@@ -1,0 +1,193 @@
+/* Guesses: what a block may be that nothing claims, when only one known structure fits its size and its pointers. */
+#include <stdlib.h>
+
+#include "spread.h"
+
+/* More structures of one size than this, and a guess among them is worth nothing. */
+#define CANDIDATES_MAX 256u
+/* Share of bytes that must be without a type before all debug information is read for guesses. */
+#define UNTYPED_SHARE 50u
+
+struct candidate {
+    uint64_t usable; /* of a block that malloc gives for it */
+    const struct ms_type *type;
+    bool live; /* some block is one for certain */
+};
+
+struct guesser {
+    struct ms_typing *t;
+    MS_VECTOR(struct candidate) list; /* by usable size */
+};
+
+static uint64_t usable_for(uint64_t size)
+{
+    uint64_t given = (size + 8 + 15) / 16 * 16 - 8;
+    return given < 24 ? 24 : given;
+}
+
+static int candidates_by_size(const void *a, const void *b)
+{
+    const struct candidate *c = a, *d = b;
+    if (c->usable != d->usable)
+        return c->usable < d->usable ? -1 : 1;
+    return c->type->id < d->type->id ? -1 : c->type->id > d->type->id;
+}
+
+/* --- candidates -------------------------------------------------------------------------------- */
+
+/* One byte for each type that some block is for certain. */
+static uint8_t *mark_live(const struct ms_typing *t, uint32_t count)
+{
+    uint8_t *live = calloc(count + 1, 1);
+    for (uint64_t i = 0; live && i < t->count; i++) {
+        const struct ms_slot *slot = &t->slots[i];
+        if (slot->type && slot->type <= count && slot->level >= MS_LEVEL_VALUE && !slot->contested)
+            live[slot->type - 1] = 1;
+    }
+    return live;
+}
+
+static struct ms_error *collect(struct guesser *g)
+{
+    const uint32_t count = ms_type_count(g->t->shapes.types);
+    uint8_t *live = mark_live(g->t, count);
+    if (!live)
+        return ms_error_nomem("guesses");
+    struct ms_error *error = NULL;
+    for (uint32_t id = 0; !error && id < count; id++) {
+        const struct ms_type *type = ms_type_by_id(g->t->shapes.types, id);
+        if (type->kind != MS_TYPE_STRUCT || !type->complete || type->size < 16 || !type->name[0])
+            continue;
+        struct candidate *slot = ms_vector_add(&g->list);
+        if (slot)
+            *slot = (struct candidate){usable_for(type->size), type, live[id]};
+        else
+            error = ms_error_nomem("guesses");
+    }
+    free(live);
+    ms_vector_sort(&g->list, candidates_by_size);
+    return error;
+}
+
+static size_t first_of_size(const struct guesser *g, uint64_t usable)
+{
+    size_t low = 0, high = g->list.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (g->list.items[middle].usable < usable)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* --- one block --------------------------------------------------------------------------------- */
+
+/* Does all that is known of the block, what lies in it or its pointers, speak for TYPE? */
+static bool suits(struct ms_typing *t, const struct ms_type *type, uint64_t start, const struct ms_slot *slot)
+{
+    unsigned agreed = 0;
+    const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
+    if (!shape->links.count || !ms_agrees(t, shape, start * 2, &agreed))
+        return false;
+    if (slot->level == MS_LEVEL_INSIDE)
+        return ms_holds_at(&t->shapes, type, slot->at * 8ull, ms_slot_type(t, slot));
+    return agreed > 0;
+}
+
+/* The one candidate that suits, of those that are live or of all; NULL: none, or several. */
+static const struct ms_type *only_one(struct guesser *g, uint64_t start, const struct ms_slot *slot, bool live)
+{
+    const uint64_t usable = ms_usable(g->t->heap, start);
+    const struct ms_type *one = NULL;
+    const size_t first = first_of_size(g, usable);
+    for (size_t i = first; i < g->list.count && g->list.items[i].usable == usable; i++) {
+        const struct candidate *c = &g->list.items[i];
+        if ((live && !c->live) || !suits(g->t, c->type, start, slot))
+            continue;
+        if (i - first >= CANDIDATES_MAX || (one && !ms_same_type(one, c->type)))
+            return NULL;
+        one = c->type;
+    }
+    return one;
+}
+
+static bool has_pointer(const struct ms_typing *t, uint64_t start)
+{
+    const uint64_t end = ms_words_end(t->heap, start);
+    for (uint64_t word = start * 2; word < end; word++)
+        if (ms_word_target(t->heap, word) != MS_NOTHING)
+            return true;
+    return false;
+}
+
+static void guess_block(struct guesser *g, uint64_t start)
+{
+    const struct ms_slot *slot = ms_slot_of(g->t, start);
+    const size_t first = first_of_size(g, ms_usable(g->t->heap, start));
+    if (!slot || slot->level >= MS_LEVEL_GUESS || first == g->list.count ||
+        g->list.items[first].usable != ms_usable(g->t->heap, start) || !has_pointer(g->t, start))
+        return;
+    const struct ms_type *type = only_one(g, start, slot, true);
+    type = type ? type : only_one(g, start, slot, false);
+    if (type)
+        ms_guess_block(g->t, start, type);
+}
+
+/* --- all of them ------------------------------------------------------------------------------- */
+
+/* Pointers that may be stale come first: there are types behind them. */
+static void take_doubtful(struct ms_typing *t)
+{
+    for (size_t i = 0; i < t->doubtful.count; i++) {
+        struct ms_claim claim = t->doubtful.items[i];
+        claim.guess = true;
+        claim.doubtful = false;
+        ms_claim(t, &claim);
+    }
+    ms_settle_claims(t);
+}
+
+typedef void block_visitor(void *context, uint64_t start);
+static void each_block(const struct ms_typing *t, block_visitor *visit, void *context)
+{
+    for (uint64_t l = 0; l < t->heap->granules / MS_LINE_GRANULES; l++)
+        for (uint32_t bits = ms_scope_bits(t, &t->heap->lines[l]); bits; bits &= bits - 1)
+            visit(context, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits));
+}
+
+struct untyped {
+    const struct ms_typing *t;
+    uint64_t bytes, all;
+};
+
+static void count_untyped(void *context, uint64_t start)
+{
+    struct untyped *u = context;
+    const uint64_t usable = ms_usable(u->t->heap, start);
+    u->all += usable;
+    u->bytes += ms_slot_of(u->t, start)->level < MS_LEVEL_GUESS ? usable : 0;
+}
+
+static void visit_block(void *context, uint64_t start)
+{
+    guess_block(context, start);
+}
+
+ms_result ms_guess(struct ms_typing *t)
+{
+    struct untyped u = {.t = t};
+    struct guesser g = {.t = t};
+    take_doubtful(t);
+    each_block(t, count_untyped, &u);
+    if (!u.bytes)
+        return NULL;
+    if (t->scope == MS_TYPE_LOST || u.bytes > u.all / UNTYPED_SHARE)
+        MS_TRY(ms_types_read_all(t->shapes.types));
+    struct ms_error *error = collect(&g);
+    if (!error)
+        each_block(t, visit_block, &g);
+    ms_vector_free(&g.list);
+    return error;
+}

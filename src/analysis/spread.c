@@ -1,0 +1,580 @@
+/* Spreading: what typed pointers claim of the blocks they point to, until nothing changes. */
+#include "spread.h"
+
+#include <string.h>
+
+/* malloc/malloc.c of glibc: chunks are multiples of 16 bytes, 8 of them overhead, at least 32. */
+#define OVERHEAD 8u
+#define USABLE_MIN 24u
+#define CHANGES_MAX 6u          /* of a block's type by refinement or contradiction */
+#define INNER_MAX (4u << 20)    /* values inside of other blocks that are followed */
+#define ELEMENTS_LOOKED_AT 64u  /* of what may be an array */
+#define MAPPED_SLACK (2 * MS_PAGE)
+
+bool ms_fits(uint64_t size, uint64_t usable)
+{
+    if (size > usable)
+        return false;
+    uint64_t given = (size + OVERHEAD + 15) / 16 * 16 - OVERHEAD;
+    given = given < USABLE_MIN ? USABLE_MIN : given;
+    /* A chunk that is less than 32 bytes too big is not split (_int_malloc: MINSIZE). */
+    return usable <= given + 16;
+}
+
+/* A mapped block has whole pages. */
+static bool fits_block(const struct ms_typing *t, uint64_t size, uint64_t start, uint64_t usable)
+{
+    if (ms_fits(size, usable))
+        return true;
+    return size <= usable && usable - size < MAPPED_SLACK && usable > 16 * MS_PAGE &&
+           ms_granule_segment(t->heap, start)->kind == MS_SEGMENT_MAPPED;
+}
+
+static bool is_structure(const struct ms_type *type)
+{
+    return type->kind == MS_TYPE_STRUCT || type->kind == MS_TYPE_UNION;
+}
+
+/* --- do the words agree? ----------------------------------------------------------------------- */
+
+/* Does a pointer to TO agree with what it points to? 1: yes, 0: who knows, -1: no. */
+static int judge(struct ms_typing *t, const struct ms_type *to, uint64_t target)
+{
+    uint64_t start;
+    const struct ms_slot *slot = ms_target_slot(t, target, &start);
+    if (!slot || !is_structure(to) || !to->size)
+        return 0;
+    const uint64_t delta = (target - 2 * start) * 8, usable = ms_usable(t->heap, start);
+    const struct ms_type *type = ms_slot_type(t, slot);
+    if (delta + to->size > usable)
+        return -1;
+    if (delta || slot->contested)
+        return 0;
+    if (type && slot->level >= MS_LEVEL_VALUE)
+        return ms_begins_with(&t->shapes, type, to) || ms_begins_with(&t->shapes, to, type) ? 1 : -1;
+    return ms_fits(to->size, usable) || ms_shape_of(&t->shapes, to)->tail ? 1 : 0;
+}
+
+bool ms_agrees(struct ms_typing *t, const struct ms_shape *shape, uint64_t target, unsigned *agreed)
+{
+    for (uint64_t offset = 0; offset + 8 <= shape->type->size; offset += 8) {
+        uint64_t to = ms_word_target(t->heap, target + offset / 8);
+        if (to == MS_NOTHING || to >= 2 * t->heap->granules)
+            continue;
+        const struct ms_link *link = ms_shape_link(shape, offset);
+        if (!link) {
+            if (!ms_shape_is_open(shape, offset))
+                return false;
+            continue;
+        }
+        int verdict = link->shared || link->guard || !link->to ? 0 : judge(t, link->to, to);
+        if (verdict < 0)
+            return false;
+        *agreed += verdict > 0;
+    }
+    return true;
+}
+
+/* Are all words of START's block that point to blocks good as pointers to what POINTER points to? */
+static bool are_pointers(struct ms_typing *t, const struct ms_type *pointer, uint64_t start, uint64_t usable)
+{
+    const struct ms_type *to = pointer->target ? ms_type_complete(t->shapes.types, pointer->target) : NULL;
+    if (!to)
+        return false;
+    for (uint64_t word = start * 2; word < start * 2 + usable / 8; word++) {
+        uint64_t target = ms_word_target(t->heap, word), block;
+        if (target == MS_NOTHING || target >= 2 * t->heap->granules)
+            continue;
+        if (judge(t, to, target) < 0)
+            return false;
+        const struct ms_slot *slot = ms_target_slot(t, target, &block);
+        bool plain = to->kind == MS_TYPE_BASE || to->kind == MS_TYPE_ENUM;
+        if (slot && plain && target == 2 * block && slot->level >= MS_LEVEL_VALUE)
+            return false;
+    }
+    return true;
+}
+
+static bool has_pointers(const struct ms_typing *t, uint64_t start, uint64_t usable)
+{
+    for (uint64_t word = start * 2; word < start * 2 + usable / 8; word++)
+        if (ms_word_target(t->heap, word) != MS_NOTHING)
+            return true;
+    return false;
+}
+
+/*
+ * Several values one behind another, not one and something else? Every pointer of the others must
+ * agree. Of list nodes that says nothing: they point to one another wherever they are.
+ */
+static bool is_array(struct ms_typing *t, const struct ms_type *type, uint64_t target, uint64_t usable)
+{
+    const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
+    if (!type->size || type->size % 8 || type->size * 2 > usable || shape->tail || !shape->links.count ||
+        !ms_fits(usable / type->size * type->size, usable))
+        return false;
+    for (size_t i = 0; i < shape->links.count; i++)
+        if (shape->links.items[i].to == type)
+            return false;
+    unsigned agreed = 0;
+    for (uint64_t i = 1; i < usable / type->size && i < ELEMENTS_LOOKED_AT; i++)
+        if (!ms_agrees(t, shape, target + i * type->size / 8, &agreed))
+            return false;
+    return agreed > 1;
+}
+
+/* --- queues ------------------------------------------------------------------------------------ */
+
+static void enqueue(struct ms_typing *t, unsigned which, uint64_t start, struct ms_slot *slot)
+{
+    struct ms_block_queue *q = &t->queue[which];
+    if (slot->queued >> which & 1)
+        return;
+    slot->queued |= 1u << which;
+    q->items[q->in++ % q->size] = start;
+}
+
+static void enqueue_block(struct ms_typing *t, uint64_t start, struct ms_slot *slot)
+{
+    const struct ms_type *type = ms_slot_type(t, slot);
+    if (!type || slot->contested)
+        return;
+    if (type->kind == MS_TYPE_POINTER)
+        enqueue(t, MS_QUEUE_POINTERS, start, slot);
+    else if (is_structure(type) && slot->level != MS_LEVEL_OPAQUE)
+        enqueue(t, MS_QUEUE_VALUES, start, slot);
+}
+
+/* A value inside a block is followed once. */
+static void add_inner(struct ms_typing *t, const struct ms_claim *claim)
+{
+    if (t->inner_seen.used >= INNER_MAX || ms_map_get(&t->inner_seen, claim->target, claim->type->id))
+        return;
+    struct ms_inner_value *slot = ms_vector_add(&t->inner);
+    t->failed |= !slot || !ms_map_put(&t->inner_seen, claim->target, claim->type->id, 1);
+    if (slot)
+        *slot = (struct ms_inner_value){claim->target, claim->type, claim->strong, claim->guess};
+}
+
+/* --- a block rises ----------------------------------------------------------------------------- */
+
+static void set_partial(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot)
+{
+    slot->partial = claim->partial && claim->to <= (uint64_t)UINT32_MAX * 8;
+    if (slot->partial)
+        t->failed |= !ms_map_put(&t->used, start, 0, claim->from / 8 << 32 | claim->to / 8);
+}
+
+static void set_slot(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type, unsigned level,
+                     uint64_t start, struct ms_slot *slot)
+{
+    uint64_t usable = ms_usable(t->heap, start);
+    slot->type = type->id + 1;
+    slot->level = level;
+    slot->strong = claim->strong;
+    slot->container = claim->how == MS_LINK_NODE || claim->how == MS_LINK_ARRAY;
+    slot->at = 0;
+    slot->array = claim->how == MS_LINK_ARRAY || level == MS_LEVEL_RAW || level == MS_LEVEL_POINTERS ||
+                  (claim->how != MS_LINK_NODE && is_structure(type) && is_array(t, type, start * 2, usable));
+    set_partial(t, claim, start, slot);
+    enqueue_block(t, start, slot);
+}
+
+/* The same type again, perhaps by a better source, or as an array. */
+static void confirm(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot)
+{
+    bool more = (claim->strong && !slot->strong) || (claim->how == MS_LINK_ARRAY && !slot->array);
+    slot->strong |= claim->strong;
+    slot->container |= claim->how == MS_LINK_NODE || claim->how == MS_LINK_ARRAY;
+    if (claim->how == MS_LINK_ARRAY && !slot->array) {
+        slot->array = 1;
+        set_partial(t, claim, start, slot);
+    }
+    if (more)
+        enqueue_block(t, start, slot);
+}
+
+/* Do size and words of START's block speak for TYPE? */
+static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start)
+{
+    unsigned agreed = 0;
+    const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
+    return (shape->tail || fits_block(t, type->size, start, ms_usable(t->heap, start))) &&
+           ms_agrees(t, shape, start * 2, &agreed);
+}
+
+/* Two claims of structures, of which neither begins with the other. */
+static void contradict(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type,
+                       uint64_t start, struct ms_slot *slot)
+{
+    if (claim->how == MS_LINK_NODE || claim->strong < slot->strong || slot->level == MS_LEVEL_VTABLE)
+        return;
+    bool change = claim->strong > slot->strong;
+    if (!change) {
+        bool mine = is_plausible(t, type, start), theirs = is_plausible(t, ms_slot_type(t, slot), start);
+        change = mine && !theirs;
+        slot->contested |= mine == theirs;
+    }
+    if (!change || slot->contested)
+        return;
+    slot->contested |= slot->changes == CHANGES_MAX;
+    slot->changes += slot->changes < CHANGES_MAX;
+    set_slot(t, claim, type, MS_LEVEL_VALUE, start, slot);
+}
+
+/* Two claims of structures. */
+static void compare_values(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type,
+                           uint64_t start, struct ms_slot *slot)
+{
+    const struct ms_type *old = ms_slot_type(t, slot);
+    if (!old || slot->at)
+        return;
+    if (ms_same_type(old, type)) {
+        confirm(t, claim, start, slot);
+    } else if (ms_begins_with(&t->shapes, old, type)) {
+        return;
+    } else if (!ms_begins_with(&t->shapes, type, old)) {
+        contradict(t, claim, type, start, slot);
+    } else if (slot->level == MS_LEVEL_VALUE && !(slot->array && slot->container) &&
+               slot->changes < CHANGES_MAX && (claim->strong || !slot->strong || is_plausible(t, type, start))) {
+        slot->changes++;
+        bool strong = slot->strong;
+        set_slot(t, claim, type, MS_LEVEL_VALUE, start, slot);
+        slot->strong |= strong && claim->strong;
+    }
+}
+
+/* Bytes and numbers: whoever says bytes may mean anything, so the other wins. */
+static void compare_raw(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type,
+                        unsigned level, uint64_t start, struct ms_slot *slot)
+{
+    const struct ms_type *old = ms_slot_type(t, slot);
+    if (!old || ms_same_type(old, type)) {
+        confirm(t, claim, start, slot);
+        return;
+    }
+    if (level == MS_LEVEL_RAW && type->size == 1 && old->size != 1)
+        return;
+    if (level == MS_LEVEL_RAW && old->size == 1 && type->size != 1)
+        set_slot(t, claim, type, level, start, slot);
+    else if (level == MS_LEVEL_RAW ? type->size != old->size : true)
+        slot->contested = 1;
+}
+
+static void rise(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type, unsigned level,
+                 uint64_t start, struct ms_slot *slot)
+{
+    if (slot->contested && level <= slot->level)
+        return;
+    if (level > slot->level) {
+        slot->contested = 0;
+        set_slot(t, claim, type, level, start, slot);
+    } else if (level == MS_LEVEL_VALUE) {
+        compare_values(t, claim, type, start, slot);
+    } else if (level == slot->level) {
+        compare_raw(t, claim, type, level, start, slot);
+    }
+}
+
+/* --- claims ------------------------------------------------------------------------------------ */
+
+/* How much a claim of TYPE says of a block with USABLE bytes. */
+static unsigned level_of(const struct ms_type *type, uint64_t usable)
+{
+    if (type->size > usable)
+        return MS_LEVEL_NONE;
+    switch (type->kind) {
+    case MS_TYPE_BASE:
+    case MS_TYPE_ENUM:
+        return type->size ? MS_LEVEL_RAW : MS_LEVEL_NONE;
+    case MS_TYPE_POINTER:
+        return MS_LEVEL_POINTERS;
+    case MS_TYPE_STRUCT:
+    case MS_TYPE_UNION:
+        return type->size ? MS_LEVEL_VALUE : MS_LEVEL_OPAQUE;
+    default:
+        return MS_LEVEL_NONE;
+    }
+}
+
+void ms_guess_block(struct ms_typing *t, uint64_t start, const struct ms_type *type)
+{
+    struct ms_slot *slot = ms_slot_of(t, start);
+    if (!slot || slot->level >= MS_LEVEL_GUESS)
+        return;
+    const struct ms_claim claim = {.guess = true, .how = MS_LINK_PLAIN};
+    set_slot(t, &claim, type, MS_LEVEL_GUESS, start, slot);
+    slot->array |= type->kind != MS_TYPE_STRUCT && type->kind != MS_TYPE_UNION;
+}
+
+/* A pointer that may be stale is only believed when all speaks for it; else it is good for a guess. */
+static bool is_believed(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type,
+                        unsigned level, uint64_t start)
+{
+    if (!claim->doubtful || level != MS_LEVEL_VALUE)
+        return true;
+    unsigned agreed = 0;
+    bool believed = claim->parameter ? ms_agrees(t, ms_shape_of(&t->shapes, type), start * 2, &agreed)
+                                     : is_plausible(t, type, start);
+    struct ms_claim *slot = believed ? NULL : ms_vector_add(&t->doubtful);
+    t->failed |= !believed && !slot;
+    if (slot)
+        *slot = *claim;
+    return believed;
+}
+
+static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot)
+{
+    const struct ms_type *type = claim->type;
+    const uint64_t usable = ms_usable(t->heap, start);
+    for (unsigned depth = 0; type->kind == MS_TYPE_ARRAY && type->target && depth < 8; depth++)
+        type = ms_type_complete(t->shapes.types, type->target);
+    if (is_structure(type)) {
+        const struct ms_type *bigger = ms_shape_of(&t->shapes, type)->bigger;
+        if (bigger && !ms_fits(type->size, usable) && ms_fits(bigger->size, usable))
+            type = bigger;
+    }
+    unsigned level = level_of(type, usable);
+    if (level == MS_LEVEL_NONE || (claim->guess && slot->level >= MS_LEVEL_GUESS) ||
+        (level == MS_LEVEL_RAW && (slot->level > level || has_pointers(t, start, usable))) ||
+        (level == MS_LEVEL_POINTERS && (slot->level > level || !are_pointers(t, type, start, usable))))
+        return;
+    if (claim->guess) {
+        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start))
+            ms_guess_block(t, start, type);
+    } else if (is_believed(t, claim, type, level, start)) {
+        rise(t, claim, type, level, start, slot);
+    }
+}
+
+/* --- pointers into blocks ---------------------------------------------------------------------- */
+
+/*
+ * Itanium C++ ABI, 2.7: before an array of objects that have destructors stands their number, in 8 bytes
+ * or in the objects' alignment. Where that cannot be read, two or more that fit are taken.
+ */
+static bool is_behind_cookie(const struct ms_typing *t, const struct ms_claim *claim, uint64_t delta, uint64_t usable,
+                             uint64_t start)
+{
+    const uint64_t size = claim->type->size;
+    uint64_t count = (usable - delta) / size, said;
+    if (claim->type->language != MS_LANGUAGE_CXX || (delta != 8 && delta != 16))
+        return false;
+    if (ms_image_read_word(t->image, ms_granule_address(t->heap, start) + delta - 8, &said))
+        return said && said <= count && ms_fits(said * size + delta, usable);
+    return false;
+}
+
+/* D, of which the block is (or begins with) one or more, has something at DELTA: is it what is claimed? */
+enum inside { AGREES, FOREIGN, BEHIND };
+static enum inside look_inside(struct ms_typing *t, const struct ms_slot *slot, const struct ms_claim *claim,
+                               uint64_t delta)
+{
+    const struct ms_type *type = ms_slot_type(t, slot);
+    const uint64_t at = slot->at * 8ull;
+    if (!type || !type->size || delta < at)
+        return BEHIND;
+    const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
+    uint64_t offset = slot->array ? (delta - at) % type->size : delta - at;
+    if (offset < type->size && ms_holds_at(&t->shapes, type, offset, claim->type))
+        return AGREES;
+    if (shape->tail && offset >= shape->tail_at &&
+        ms_holds_at(&t->shapes, shape->tail, (offset - shape->tail_at) % shape->tail->size, claim->type))
+        return AGREES;
+    return offset < type->size && !ms_shape_is_open(shape, offset) ? FOREIGN : BEHIND;
+}
+
+static void take_inside(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot,
+                        uint64_t delta)
+{
+    const struct ms_type *type = claim->type;
+    const uint64_t usable = ms_usable(t->heap, start);
+    unsigned agreed = 0;
+    if (!is_structure(type) || !type->size || delta + type->size > usable || claim->how == MS_LINK_NODE)
+        return;
+    const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
+    if (claim->doubtful && !ms_agrees(t, shape, claim->target, &agreed))
+        return;
+    if (slot->level >= MS_LEVEL_VALUE && ms_slot_type(t, slot)) {
+        enum inside found = look_inside(t, slot, claim, delta);
+        if (found == BEHIND && slot->level == MS_LEVEL_VALUE && ms_same_type(ms_slot_type(t, slot), type) &&
+            delta % type->size == 0 && !shape->tail && !slot->at &&
+            ms_fits(usable / type->size * type->size, usable)) {
+            slot->array = 1;
+            enqueue_block(t, start, slot);
+        } else if (found == BEHIND) {
+            add_inner(t, claim);
+        }
+        return;
+    }
+    if (!claim->guess && is_behind_cookie(t, claim, delta, usable, start)) {
+        set_slot(t, claim, type, MS_LEVEL_VALUE, start, slot);
+        slot->at = (unsigned)(delta / 8) & MS_SLOT_AT_MAX;
+        slot->array = 1;
+        return;
+    }
+    if (slot->level == MS_LEVEL_NONE && delta / 8 <= MS_SLOT_AT_MAX) {
+        slot->level = MS_LEVEL_INSIDE;
+        slot->type = type->id + 1;
+        slot->at = (unsigned)(delta / 8) & MS_SLOT_AT_MAX;
+    }
+    add_inner(t, claim);
+}
+
+/*
+ * hashbrown, src/raw/mod.rs: a power of two of buckets stands before the control bytes, which are one each
+ * and 16 more (Group::WIDTH); the pointer is to these, aligned to 16.
+ */
+static void take_table(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot,
+                       uint64_t delta)
+{
+    const uint64_t usable = ms_usable(t->heap, start), size = claim->type->size;
+    if (!size || slot->level >= MS_LEVEL_VALUE)
+        return;
+    for (uint64_t buckets = 4; buckets <= usable / size; buckets *= 2) {
+        uint64_t bytes = (buckets * size + 15) / 16 * 16;
+        if (bytes != delta || !ms_fits(bytes + buckets + 16, usable))
+            continue;
+        struct ms_claim values = *claim;
+        values.how = MS_LINK_ARRAY;
+        values.partial = true; /* of the buckets, not of the control bytes */
+        values.from = (delta - buckets * size);
+        values.to = delta;
+        set_slot(t, &values, claim->type, MS_LEVEL_VALUE, start, slot);
+        slot->at = (unsigned)(values.from / 8) & MS_SLOT_AT_MAX;
+        return;
+    }
+}
+
+static void take(struct ms_typing *t, const struct ms_claim *claim)
+{
+    uint64_t start;
+    struct ms_slot *slot = ms_target_slot(t, claim->target, &start);
+    if (!slot)
+        return;
+    const uint64_t delta = (claim->target - 2 * start) * 8;
+    if (claim->how == MS_LINK_TABLE)
+        take_table(t, claim, start, slot, delta);
+    else if (delta == 0)
+        take_start(t, claim, start, slot);
+    else
+        take_inside(t, claim, start, slot, delta);
+}
+
+static void take_next(struct ms_typing *t)
+{
+    take(t, &t->ahead[t->ahead_out++ % MS_CLAIMS_AHEAD]);
+}
+
+/* Claims wait while the lines that they need are on their way; half-way their slots are called. */
+void ms_claim(struct ms_typing *t, const struct ms_claim *claim)
+{
+    if (claim->target >= 2 * t->heap->granules)
+        return;
+    if (t->ahead_in - t->ahead_out == MS_CLAIMS_AHEAD)
+        take_next(t);
+    __builtin_prefetch(&t->heap->lines[claim->target / 64]);
+    __builtin_prefetch(&t->rank[claim->target / 64]);
+    t->ahead[t->ahead_in++ % MS_CLAIMS_AHEAD] = *claim;
+    if (t->ahead_in - t->ahead_out > MS_CLAIMS_AHEAD / 2) {
+        uint64_t half = t->ahead[(t->ahead_in - MS_CLAIMS_AHEAD / 2) % MS_CLAIMS_AHEAD].target;
+        __builtin_prefetch(&t->slots[t->rank[half / 64]], 1);
+    }
+}
+
+/* --- spreading --------------------------------------------------------------------------------- */
+
+static uint64_t word_address(const struct ms_heap *heap, uint64_t word)
+{
+    return ms_granule_address(heap, word / 2) + word % 2 * 8;
+}
+
+void ms_spread_value(struct ms_typing *t, const struct ms_type *type, uint64_t target, bool strong, bool guess)
+{
+    const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
+    for (size_t i = 0; i < shape->links.count; i++) {
+        const struct ms_link *link = &shape->links.items[i];
+        if (link->offset % 8 || (i && link[-1].offset == link->offset))
+            continue;
+        uint64_t to = ms_word_target(t->heap, target + link->offset / 8);
+        struct ms_claim claim;
+        if (to >= 2 * t->heap->granules)
+            continue;
+        bool plain = !link->guard && !link->shared && !link->counted;
+        uint64_t address = plain ? 0 : word_address(t->heap, target);
+        if (!ms_link_claim(t, shape, link, address, target, to, &claim))
+            continue;
+        claim.strong &= strong;
+        claim.guess = guess;
+        ms_claim(t, &claim);
+    }
+}
+
+/* The values of START's block. */
+static void spread_block(struct ms_typing *t, uint64_t start)
+{
+    const struct ms_slot *slot = ms_slot_of(t, start);
+    const struct ms_type *type = slot ? ms_slot_type(t, slot) : NULL;
+    if (!type || slot->contested)
+        return;
+    const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
+    const bool strong = slot->strong, guess = slot->level == MS_LEVEL_GUESS;
+    uint64_t usable = ms_usable(t->heap, start), from = slot->at * 8ull, to = usable;
+    const uint64_t size = type->kind == MS_TYPE_POINTER ? 8 : type->size;
+    if ((!shape->links.count && !shape->tail) || !size || size % 8)
+        return;
+    if (slot->partial) {
+        const uint64_t *used = ms_map_get(&t->used, start, 0);
+        from = used ? (*used >> 32) * 8 : from;
+        to = used && (*used & UINT32_MAX) * 8 < to ? (*used & UINT32_MAX) * 8 : to;
+    }
+    if (!slot->array && to > from + size)
+        to = from + size;
+    for (; from + size <= to; from += size)
+        ms_spread_value(t, type, start * 2 + from / 8, strong, guess);
+    if (!shape->tail || shape->tail->size % 8 || shape->tail_at % 8)
+        return;
+    for (uint64_t at = shape->tail_at; at + shape->tail->size <= usable; at += shape->tail->size)
+        ms_spread_value(t, shape->tail, start * 2 + at / 8, strong, guess);
+}
+
+static bool spread_next(struct ms_typing *t, unsigned which)
+{
+    struct ms_block_queue *q = &t->queue[which];
+    if (q->in == q->out)
+        return false;
+    uint64_t start = q->items[q->out++ % q->size];
+    struct ms_slot *slot = ms_slot_of(t, start);
+    const struct ms_type *type = slot ? ms_slot_type(t, slot) : NULL;
+    if (!type)
+        return true;
+    slot->queued &= ~(1u << which) & 3u;
+    /* It may have become a structure since. */
+    if ((which == MS_QUEUE_POINTERS) == (type->kind == MS_TYPE_POINTER))
+        spread_block(t, start);
+    return true;
+}
+
+static bool spread_inner(struct ms_typing *t)
+{
+    if (t->inner_out == t->inner.count) {
+        t->inner.count = t->inner_out = 0;
+        return false;
+    }
+    struct ms_inner_value v = t->inner.items[t->inner_out++];
+    ms_spread_value(t, v.type, v.target, v.strong, v.guess);
+    return true;
+}
+
+/* Structures first: an array of pointers may turn out to be the beginning of one. */
+void ms_settle_claims(struct ms_typing *t)
+{
+    while (!t->failed && !t->shapes.failed) {
+        if (spread_next(t, MS_QUEUE_VALUES) || spread_inner(t))
+            continue;
+        if (t->ahead_in != t->ahead_out)
+            take_next(t);
+        else if (!spread_next(t, MS_QUEUE_POINTERS))
+            return;
+    }
+}

@@ -1,0 +1,259 @@
+/* Where things are in values of a type: the pointers in it, and what lies at an offset, as an expression. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "types_private.h"
+
+/* Values in values; deeper is no honest type. */
+#define DEPTH_MAX 64u
+#define POINTERS_MAX (1u << 20)
+/* Members and elements looked at for one answer. */
+#define STEPS_MAX (8u << 20)
+
+/* --- pointers --------------------------------------------------------------------------------- */
+
+struct collecting {
+    struct ms_types *types;
+    MS_VECTOR(struct ms_pointer_member) found;
+    size_t steps;
+    bool unordered;
+};
+
+/* A value of some type somewhere in the whole. */
+struct value {
+    const struct ms_type *type;
+    uint64_t offset;
+    const struct ms_type *holder;
+    uint64_t holder_offset;
+    bool ambiguous;
+};
+
+static void collect(struct collecting *c, struct value value, unsigned depth);
+
+static void collect_pointer(struct collecting *c, const struct value *value)
+{
+    if (c->found.count >= POINTERS_MAX)
+        return;
+    if (c->found.count && c->found.items[c->found.count - 1].offset > value->offset)
+        c->unordered = true;
+    struct ms_pointer_member *added = ms_vector_add(&c->found);
+    if (!added) {
+        c->types->short_of_memory = true;
+        c->steps = STEPS_MAX;
+        return;
+    }
+    *added = (struct ms_pointer_member){.offset = value->offset, .type = value->type, .holder = value->holder,
+                                        .holder_offset = value->holder_offset, .ambiguous = value->ambiguous};
+}
+
+static void collect_elements(struct collecting *c, const struct value *array, unsigned depth)
+{
+    const struct ms_type *type = array->type;
+    size_t before = c->found.count;
+    struct value element = *array;
+    element.type = type->target;
+    for (uint64_t i = 0; i < type->count && c->steps < STEPS_MAX && type->target->size; i++) {
+        element.offset = array->offset + i * type->target->size;
+        collect(c, element, depth + 1);
+        if (c->found.count == before)
+            break; /* no pointer in the first, none in the others */
+    }
+}
+
+static void collect_members(struct collecting *c, const struct value *value, unsigned depth)
+{
+    const struct ms_type *type = ms_type_complete(c->types, value->type);
+    bool choice = type->kind == MS_TYPE_UNION && type->member_count > 1;
+    for (size_t i = 0; i < type->member_count && c->steps < STEPS_MAX; i++) {
+        const struct ms_member *member = &type->members[i];
+        uint64_t end;
+        if (member->bit_size || __builtin_add_overflow(member->offset, member->type->size, &end) ||
+            (type->size && end > type->size))
+            continue;
+        collect(c, (struct value){.type = member->type, .offset = value->offset + member->offset, .holder = type,
+                                  .holder_offset = value->offset,
+                                  .ambiguous = value->ambiguous || choice || member->tagged},
+                depth + 1);
+    }
+}
+
+static void collect(struct collecting *c, struct value value, unsigned depth)
+{
+    if (depth >= DEPTH_MAX || c->steps++ >= STEPS_MAX)
+        return;
+    switch (value.type->kind) {
+    case MS_TYPE_POINTER:
+        collect_pointer(c, &value);
+        break;
+    case MS_TYPE_ARRAY:
+        collect_elements(c, &value, depth);
+        break;
+    case MS_TYPE_STRUCT:
+    case MS_TYPE_UNION:
+        collect_members(c, &value, depth);
+        break;
+    default:
+        break;
+    }
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct ms_pointer_member *left = a, *right = b;
+    if (left->offset != right->offset)
+        return left->offset < right->offset ? -1 : 1;
+    return left->type->id < right->type->id ? -1 : left->type->id > right->type->id;
+}
+
+const struct ms_pointer_member *ms_type_pointers(struct ms_types *types, const struct ms_type *type, size_t *count)
+{
+    type = ms_type_complete(types, type);
+    struct ms_type_source *source = type->source;
+    if (!source->listed) {
+        struct collecting c = {.types = types};
+        collect(&c, (struct value){.type = type}, 0);
+        if (c.unordered)
+            ms_vector_sort(&c.found, by_offset);
+        /* Many types have few: give back what doubling took too much. */
+        struct ms_pointer_member *fit = c.found.count ? realloc(c.found.items, c.found.count * sizeof *fit) : NULL;
+        source->pointers = fit ? fit : c.found.items;
+        source->pointer_count = c.found.count;
+        source->listed = true;
+    }
+    *count = source->pointer_count;
+    return source->pointers;
+}
+
+/* --- paths ------------------------------------------------------------------------------------ */
+
+struct descent {
+    struct ms_types *types;
+    uint64_t wanted;
+    size_t steps;
+    const struct ms_type *leaf;
+    char *text; /* owned */
+    size_t size, capacity;
+};
+
+static bool append(struct descent *d, const char *text)
+{
+    size_t length = strlen(text);
+    if (d->size + length >= d->capacity) {
+        size_t capacity = 2 * (d->size + length) + 64;
+        char *bigger = realloc(d->text, capacity);
+        if (!bigger)
+            return false;
+        d->text = bigger;
+        d->capacity = capacity;
+    }
+    memcpy(d->text + d->size, text, length + 1);
+    d->size += length;
+    return true;
+}
+
+static bool descend(struct descent *d, const struct ms_type *type, uint64_t offset, unsigned depth);
+
+/* Elements are not told apart when what is wanted is bigger than one. */
+static bool descend_array(struct descent *d, const struct ms_type *array, uint64_t offset, unsigned depth)
+{
+    uint64_t size = array->target->size;
+    char index[32];
+    if (!size || offset % size + d->wanted > size)
+        return true;
+    snprintf(index, sizeof index, "[%llu]", (unsigned long long)(offset / size));
+    return append(d, index) && descend(d, array->target, offset % size, depth + 1);
+}
+
+static bool covers(const struct ms_type *whole, const struct ms_member *member, uint64_t offset)
+{
+    if (offset < member->offset || member->bit_size)
+        return member->bit_size && offset >= member->offset && offset - member->offset < member->type->size;
+    /* A flexible array goes as far as its block. */
+    if (member->type->kind == MS_TYPE_ARRAY && member->type->count == 0)
+        return whole->members + whole->member_count - 1 == member || member->offset >= whole->size;
+    return offset - member->offset < member->type->size;
+}
+
+static bool fits(const struct descent *d, const struct ms_member *member, uint64_t offset)
+{
+    uint64_t size = member->type->size;
+    bool flexible = member->type->kind == MS_TYPE_ARRAY && member->type->count == 0;
+    return flexible || (size >= d->wanted && offset - member->offset <= size - d->wanted);
+}
+
+static bool enter_member(struct descent *d, const struct ms_member *member, uint64_t offset, unsigned depth)
+{
+    if (member->name && !(append(d, ".") && append(d, member->name)))
+        return false;
+    return descend(d, member->type, offset - member->offset, depth + 1);
+}
+
+/*
+ * Of the members at OFFSET (one in a structure, more in a union and among variants) the first that leads to a
+ * pointer, else the first.
+ */
+static bool descend_members(struct descent *d, const struct ms_type *type, uint64_t offset, unsigned depth)
+{
+    const struct ms_type *whole = ms_type_complete(d->types, type), *first_leaf = NULL;
+    const struct ms_member *first = NULL;
+    size_t before = d->size;
+    bool partly = false; /* there is something, but not as big as is wanted */
+    for (size_t i = 0; i < whole->member_count && d->steps < STEPS_MAX; i++) {
+        const struct ms_member *member = &whole->members[i];
+        if (!covers(whole, member, offset))
+            continue;
+        if (!fits(d, member, offset)) {
+            partly = true;
+            continue;
+        }
+        d->size = before;
+        d->leaf = member->type;
+        if (!enter_member(d, member, offset, depth))
+            continue;
+        if (!first) {
+            first = member;
+            first_leaf = d->leaf;
+        }
+        if (d->leaf->kind == MS_TYPE_POINTER)
+            return true;
+    }
+    d->size = before;
+    if (d->text)
+        d->text[before] = '\0';
+    if (first) {
+        d->leaf = first_leaf;
+        return enter_member(d, first, offset, depth);
+    }
+    d->leaf = whole;
+    return partly || whole->member_count == 0;
+}
+
+static bool descend(struct descent *d, const struct ms_type *type, uint64_t offset, unsigned depth)
+{
+    d->leaf = type;
+    if (depth >= DEPTH_MAX || d->steps++ >= STEPS_MAX)
+        return true;
+    if (type->kind == MS_TYPE_ARRAY)
+        return descend_array(d, type, offset, depth);
+    if (type->kind == MS_TYPE_STRUCT || type->kind == MS_TYPE_UNION)
+        return descend_members(d, type, offset, depth);
+    return true;
+}
+
+char *ms_type_path(struct ms_types *types, const struct ms_type *type, uint64_t offset, uint64_t wanted,
+                   const struct ms_type **leaf)
+{
+    struct descent d = {.types = types, .wanted = wanted ? wanted : 1};
+    type = ms_type_complete(types, type);
+    bool endless = type->kind == MS_TYPE_ARRAY && type->count == 0;
+    bool flexible = type->member_count && type->members[type->member_count - 1].type->kind == MS_TYPE_ARRAY &&
+                    type->members[type->member_count - 1].type->count == 0;
+    if ((offset >= type->size && !endless && !flexible) || !append(&d, "") || !descend(&d, type, offset, 0)) {
+        free(d.text);
+        return NULL;
+    }
+    if (leaf)
+        *leaf = d.leaf;
+    return d.text;
+}
