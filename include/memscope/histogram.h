@@ -8,6 +8,7 @@
 
 #include "memscope/graph.h"
 #include "memscope/known.h"
+#include "memscope/names.h"
 
 /* A block or a group that retains more than this part of the live heap is a suspect. */
 #define MS_SUSPECT_PERCENT 10u
@@ -24,11 +25,13 @@ struct ms_heap_options {
     uint64_t min_bytes;  /* groups and retainers that neither are nor retain so much are left out */
     size_t group_limit;  /* at most this many groups are kept … */
     size_t retainer_limit; /* … and this many retainers */
+    struct ms_types *types;  /* NULL: blocks are not typed, and roots are called by symbols alone */
 };
 
 /* What the blocks of a group have in common, and which member of ms_heap_group says it. */
 enum ms_group_kind {
     MS_GROUP_CLASS,   /* type, module: their vtable */
+    MS_GROUP_TYPE,    /* type, by: other evidence */
     MS_GROUP_TEXT,    /* they begin with text */
     MS_GROUP_SIZE,    /* size: usable bytes */
     MS_GROUP_MODULE,  /* module: its read-only data is what their first word points to */
@@ -42,6 +45,7 @@ extern const char *const ms_group_names[MS_GROUP_KINDS]; /* "class", … */
 struct ms_heap_group {
     enum ms_group_kind kind;
     const char *type, *module;
+    enum ms_evidence by; /* of several the weakest; but guesses have groups of their own */
     uint64_t size, arena;
     uint64_t blocks, bytes;
     uint64_t retained; /* bytes that would be lost with them; nothing is counted twice */
@@ -60,6 +64,8 @@ struct ms_owner {
     uint64_t retained_blocks;
     double share;      /* of the bytes of all live blocks: what it retains */
     const char *type, *module;
+    enum ms_evidence by;
+    const char *root;  /* where the shortest chain to it begins, in words; NULL: not asked for */
     uint8_t preview[MS_SAMPLE];
     unsigned preview_size;
 };
@@ -82,20 +88,33 @@ struct ms_heap_report {
     enum ms_heap_by by;
     enum ms_heap_sort sort;
     struct ms_tally live, reachable, lost;
+    struct ms_tally typed[MS_EVIDENCES]; /* of the live ones, by how it is known what they are */
     size_t group_count;     /* all of them */
     struct ms_tally others; /* in groups that are not in the list */
     MS_VECTOR(struct ms_heap_group) groups;      /* as sorted */
     MS_VECTOR(struct ms_retainer) retainers;     /* biggest first */
     MS_VECTOR(struct ms_suspect) suspects;       /* biggest first */
     bool complete; /* false: something could not be read or walked; warnings say what */
+    bool types_sought;              /* typed tells something */
+    struct ms_knowledge *knowledge; /* what blocks are; owned */
 };
 
 /*
- * Marks, makes the dominator tree and builds the report; SYMBOLS may be NULL. Strings live as long as
- * SYMBOLS. Beside the tree it takes 4 bytes a block.
+ * Marks, types the blocks, makes the dominator tree and builds the report; SYMBOLS may be NULL. Strings live
+ * as long as the report and SYMBOLS. Beside the tree and the types it takes 4 bytes a block.
  */
-ms_result ms_heap_report(struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
+ms_result ms_heap_report(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
                          const struct ms_heap_options *options, struct ms_heap_report *report);
+
+/* Calls VISIT with every live block of REPORT's scan, in the order of addresses, until it returns an error. */
+struct ms_listed_block {
+    uint64_t address, size; /* usable bytes */
+    enum ms_evidence by;
+    const char *type; /* NULL: not known */
+};
+typedef struct ms_error *ms_block_visitor(void *context, const struct ms_listed_block *block);
+ms_result ms_each_live_block(const struct ms_scan *scan, const struct ms_heap_report *report,
+                             ms_block_visitor *visit, void *context);
 void ms_heap_report_free(struct ms_heap_report *report);
 
 #endif

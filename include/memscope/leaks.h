@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "memscope/decode.h"
 #include "memscope/graph.h"
+#include "memscope/known.h"
 #include "memscope/symbols.h"
 
 enum ms_leak_kind { MS_DEFINITE, MS_INDIRECT, MS_POSSIBLE, MS_REACHABLE, MS_LEAK_KINDS };
@@ -26,16 +28,28 @@ struct ms_leak_options {
     uint64_t min_bytes; /* groups with less (own and indirect) are not listed */
     bool list;          /* every block too */
     const struct ms_suppressions *suppressions; /* or NULL */
+    struct ms_types *types; /* NULL: lost blocks are not typed */
+    size_t show;       /* decode at most so many members of the first sample of each group; 0: none */
 };
 
 struct ms_leak_block {
     uint64_t address;
     uint64_t size; /* usable bytes */
     enum ms_leak_kind kind;
-    const char *type; /* NULL when not known; owned by the report's symbols */
+    const char *type; /* NULL when not known; as long as the report */
+    enum ms_evidence by;
 };
 
-/* Leaks of one kind, size and shape. */
+/* Blocks of one type that the leaks of a group hold. */
+#define MS_GROUP_HOLDS 3
+struct ms_leak_held {
+    const char *type; /* as long as the report */
+    uint64_t blocks;  /* of all leaks of the group together */
+    uint64_t each;    /* when every one of them holds so many; else 0 */
+    bool guess;       /* for some of them that is a guess */
+};
+
+/* Leaks of one kind, size, type and shape: of what types the blocks are that they hold. */
 #define MS_GROUP_SAMPLES 5
 struct ms_leak_group {
     enum ms_leak_kind kind;
@@ -44,11 +58,15 @@ struct ms_leak_group {
     uint64_t indirect_blocks, indirect_bytes; /* held by them */
     bool ring;         /* cycles of lost blocks */
     const char *type;  /* NULL when not known */
+    enum ms_evidence by;
+    struct ms_leak_held holds[MS_GROUP_HOLDS]; /* the most frequent first; type NULL: no more */
+    bool holds_more;   /* there are other types */
     const char *module;/* whose vtable its first word points to, or NULL */
     uint64_t sample[MS_GROUP_SAMPLES];
     unsigned samples;
     uint8_t preview[MS_SAMPLE]; /* raw bytes of the target: escape before showing */
     unsigned preview_size;      /* 0: none */
+    struct ms_values values; /* of the first sample, with options.show */
 };
 
 struct ms_leak_report {
@@ -58,9 +76,14 @@ struct ms_leak_report {
     MS_VECTOR(struct ms_leak_group) groups; /* biggest (own and indirect bytes) first */
     MS_VECTOR(struct ms_leak_block) blocks; /* with options.list; sorted by address */
     bool complete; /* false: something could not be read or walked; warnings say what */
+    bool shown;    /* groups have their values */
+    struct ms_knowledge *knowledge; /* what blocks are; owned */
 };
 
-/* Builds the report; SYMBOLS may be NULL. Strings live as long as SYMBOLS. */
+/*
+ * Builds the report; SYMBOLS may be NULL. Strings live as long as the report and SYMBOLS. Types are only looked
+ * for when something is lost, and then of lost blocks alone.
+ */
 ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
                    const struct ms_leak_options *options, struct ms_leak_report *report);
 void ms_leak_report_free(struct ms_leak_report *report);

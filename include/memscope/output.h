@@ -29,9 +29,9 @@ void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
 
 void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                    const struct ms_leak_report *report);
-/* With RETAINERS, the list of them too. */
-void ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
-                  const struct ms_heap_report *report, bool retainers);
+/* With RETAINERS and LIST, the lists of them and of every block too. The only error is lack of memory. */
+ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_scan *scan,
+                       const struct ms_heap_report *report, bool retainers, bool list);
 void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                       const struct ms_memstats *stats);
 
@@ -50,7 +50,7 @@ ms_result ms_leaks_json_write(const struct ms_view *view, const struct ms_image 
                               const struct ms_heap *heap, const struct ms_leak_report *report,
                               bool list);
 ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *image,
-                             const struct ms_heap *heap, const struct ms_heap_report *report);
+                             const struct ms_scan *scan, const struct ms_heap_report *report, bool list);
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,
                                  const struct ms_heap *heap, const struct ms_memstats *stats);
 

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "memscope/decode.h"
 #include "memscope/names.h"
 
 struct ms_path_options {
@@ -13,6 +14,7 @@ struct ms_path_options {
     size_t chains; /* at most, of different roots */
     struct ms_types *types; /* or NULL */
     size_t edges;  /* at most so many pointers to it and from it are listed; all are counted */
+    size_t members; /* at most so many are decoded */
 };
 
 /* A block or another piece of the heap. */
@@ -23,7 +25,8 @@ struct ms_path_block {
     bool live;
     bool mapped;        /* it has a mapping of its own */
     uint64_t arena;     /* address of its arena, 0 when it is mapped */
-    const char *type;   /* NULL when not known; owned by the symbols */
+    const char *type;   /* NULL when not known; as long as the report */
+    enum ms_evidence by;
     const char *module; /* that has its vtable, or NULL; owned by the symbols */
     uint8_t preview[MS_SAMPLE]; /* raw bytes of the target: escape before showing */
     unsigned preview_size;      /* 0: none */
@@ -36,12 +39,14 @@ struct ms_path_edge {
     struct ms_path_block block; /* the other end, when that is a block */
     struct ms_place place;      /* the other end, when it is none */
     uint64_t offset;            /* of the word, in the block that holds it */
+    char *member;               /* that the word is, by the type of that block; or NULL; owned */
     int64_t into;               /* where it points to, in the block that it points to */
 };
 
 struct ms_path_step {
     struct ms_path_block block;
     uint64_t offset; /* of the word in it that points to the next step; MS_NOTHING in the last */
+    char *member;    /* that this word is, or NULL; owned */
     int64_t into;    /* where the word before it points to */
 };
 
@@ -53,6 +58,7 @@ struct ms_path_chain {
     size_t length;        /* in blocks */
     size_t omitted;       /* of these, left out behind the first MS_PATH_ENDS */
     MS_VECTOR(struct ms_path_step) steps;
+    char *expression;     /* for C and gdb: its value is the block's address; NULL: none; owned */
 };
 
 struct ms_path_report {
@@ -61,6 +67,8 @@ struct ms_path_report {
     bool in_heap;      /* block is filled, and place not */
     struct ms_path_block block;
     uint64_t offset;   /* of the address in the block: size or more is the allocator's own */
+    char *member;      /* that is there, or NULL; owned */
+    struct ms_values values; /* what the block holds, when its type is known */
     struct ms_place place;
     uint64_t from_roots, from_blocks; /* pointers to the block */
     MS_VECTOR(struct ms_path_edge) incoming; /* roots first, those that name best before others */
@@ -70,6 +78,7 @@ struct ms_path_report {
     bool lost;                  /* leader is filled, and the chain begins with it */
     struct ms_path_block leader;
     struct ms_tally led;        /* blocks that the leader holds, itself excluded */
+    struct ms_knowledge *knowledge; /* private: what strings of blocks live in; owned */
     struct ms_names *names;     /* private: what the names of places live in; owned */
     bool complete;
 };

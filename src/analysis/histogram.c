@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "map.h"
 #include "retainers.h"
 
 const char *const ms_heap_by_names[MS_BY_COUNT] = {
@@ -13,63 +14,12 @@ const char *const ms_heap_sort_names[MS_SORT_COUNT] = {
     [MS_SORT_BYTES] = "bytes", [MS_SORT_BLOCKS] = "blocks", [MS_SORT_RETAINED] = "retained",
 };
 const char *const ms_group_names[MS_GROUP_KINDS] = {
-    [MS_GROUP_CLASS] = "class",     [MS_GROUP_TEXT] = "text",       [MS_GROUP_SIZE] = "size",
-    [MS_GROUP_MODULE] = "module",   [MS_GROUP_UNKNOWN] = "unknown", [MS_GROUP_ARENA] = "arena",
-    [MS_GROUP_MAPPED] = "mapped",
+    [MS_GROUP_CLASS] = "class", [MS_GROUP_TYPE] = "type",     [MS_GROUP_TEXT] = "text",
+    [MS_GROUP_SIZE] = "size",   [MS_GROUP_MODULE] = "module", [MS_GROUP_UNKNOWN] = "unknown",
+    [MS_GROUP_ARENA] = "arena", [MS_GROUP_MAPPED] = "mapped",
 };
 
-#define NO_INDEX UINT32_MAX
-
-/* --- a map of numbers to small ones ------------------------------------------------------------ */
-
-/* Open addressing, at most half full. */
-struct map {
-    struct map_entry {
-        uint64_t key;
-        uint32_t value; /* plus one; 0: free */
-    } *entries; /* owned */
-    size_t size;    /* a power of two, or 0 */
-    size_t used;
-};
-
-static struct map_entry *slot_of(const struct map *map, uint64_t key)
-{
-    /* A multiplicative hash (Knuth's golden ratio); its upper bits are the good ones. */
-    size_t i = (key * 0x9e3779b97f4a7c15u) >> 32;
-    for (;; i++) {
-        struct map_entry *e = &map->entries[i & (map->size - 1)];
-        if (!e->value || e->key == key)
-            return e;
-    }
-}
-
-static uint32_t map_get(const struct map *map, uint64_t key)
-{
-    return map->size ? slot_of(map, key)->value - 1 : NO_INDEX; /* free: 0 - 1 */
-}
-
-static struct ms_error *map_grow(struct map *map)
-{
-    struct map bigger = {.size = map->size ? map->size * 2 : 256, .used = map->used};
-    bigger.entries = calloc(bigger.size, sizeof *bigger.entries);
-    if (!bigger.entries)
-        return ms_error_nomem("the histogram");
-    for (size_t i = 0; i < map->size; i++)
-        if (map->entries[i].value)
-            *slot_of(&bigger, map->entries[i].key) = map->entries[i];
-    free(map->entries);
-    *map = bigger;
-    return NULL;
-}
-
-static struct ms_error *map_put(struct map *map, uint64_t key, uint32_t value)
-{
-    if (map->used >= map->size / 2)
-        MS_TRY(map_grow(map));
-    *slot_of(map, key) = (struct map_entry){key, value + 1};
-    map->used++;
-    return NULL;
-}
+#define WHAT "the histogram"
 
 /* --- groups ------------------------------------------------------------------------------------ */
 
@@ -80,57 +30,44 @@ struct builder {
     struct ms_heap_report *report;
     struct ms_dominators tree;
     MS_VECTOR(struct ms_heap_group) groups;
-    struct map group_index; /* by key_of() */
-    MS_VECTOR(struct ms_heap_group) seen; /* what a first word says: kinds CLASS, MODULE, UNKNOWN */
-    struct map seen_index;  /* by target */
+    struct ms_map group_index; /* by kind_key(), value_key() */
+    MS_VECTOR(const char *) modules; /* that first words point into; NULL: none */
+    struct ms_map module_index;      /* of these, by target */
     size_t next_sample;     /* samples are passed through as blocks are */
     struct ms_reserve group_of; /* uint32_t by position */
 };
 
-/* One number for what the blocks of a group share: the upper byte is the kind, the rest is free for it. */
-static uint64_t key_of(const struct ms_heap_group *group)
+/* What the blocks of a group share as two numbers: its kind, and what goes with that. */
+static uint64_t kind_key(const struct ms_heap_group *group)
 {
-    uint64_t value = group->size + group->arena;
-    if (group->kind == MS_GROUP_CLASS)
-        value = (uintptr_t)group->type;
-    else if (group->kind == MS_GROUP_MODULE)
-        value = (uintptr_t)group->module;
-    return (uint64_t)group->kind << 56 ^ value;
+    return (uint64_t)group->kind * 2 + (group->by == MS_BY_GUESS);
 }
 
-static struct ms_heap_group look_up(const struct builder *b, uint64_t target, uint64_t start)
+static uint64_t value_key(const struct ms_heap_group *group)
 {
-    struct ms_heap_group what = {.kind = MS_GROUP_UNKNOWN};
-    uint64_t address = b->symbols ? ms_scan_module_address(b->scan, target) : 0;
-    if (b->options->by == MS_BY_TYPE) {
-        struct ms_known known = ms_block_known(b->scan, b->symbols, start);
-        what.type = known.type;
-        what.module = known.module;
-        what.kind = known.type ? MS_GROUP_CLASS : MS_GROUP_UNKNOWN;
-    } else if (address) {
-        what.module = ms_symbols_module(b->symbols, address);
-        what.kind = what.module ? MS_GROUP_MODULE : MS_GROUP_UNKNOWN;
-    }
-    return what;
+    if (group->kind == MS_GROUP_CLASS || group->kind == MS_GROUP_TYPE)
+        return (uintptr_t)group->type;
+    return group->kind == MS_GROUP_MODULE ? (uintptr_t)group->module : group->size + group->arena;
 }
 
-/* What the first word of START's block says; each target is looked up once. */
-static struct ms_error *first_word(struct builder *b, uint64_t start, struct ms_heap_group *what)
+/* The module into whose constants the first word of START's block points; each target is looked up once. */
+static struct ms_error *first_module(struct builder *b, uint64_t start, const char **module)
 {
     uint64_t target = ms_first_target(b->scan, start);
-    *what = (struct ms_heap_group){.kind = MS_GROUP_UNKNOWN};
-    if (target == MS_NOTHING || target < 2 * b->scan->heap.granules)
+    *module = NULL;
+    if (target == MS_NOTHING || target < 2 * b->scan->heap.granules || !b->symbols)
         return NULL;
-    uint32_t index = map_get(&b->seen_index, target);
-    if (index == NO_INDEX) {
-        struct ms_heap_group *slot = ms_vector_add(&b->seen);
+    const uint64_t *index = ms_map_get(&b->module_index, target, 0);
+    if (!index) {
+        uint64_t address = ms_scan_module_address(b->scan, target);
+        const char **slot = ms_vector_add(&b->modules);
         if (!slot)
-            return ms_error_nomem("the histogram");
-        *slot = look_up(b, target, start);
-        index = (uint32_t)(b->seen.count - 1);
-        MS_TRY(map_put(&b->seen_index, target, index));
+            return ms_error_nomem(WHAT);
+        *slot = address ? ms_symbols_module(b->symbols, address) : NULL;
+        *module = *slot;
+        return ms_map_put(&b->module_index, target, 0, b->modules.count - 1) ? NULL : ms_error_nomem(WHAT);
     }
-    *what = b->seen.items[index];
+    *module = b->modules.items[*index];
     return NULL;
 }
 
@@ -150,34 +87,51 @@ static void preview(struct ms_heap_group *group, const struct ms_sample *sample,
     memcpy(group->preview, sample->bytes, group->preview_size);
 }
 
-/*
- * What START's block is. Text counts as a type only when every text block could be sampled: else it
- * would have part of them.
- */
-static struct ms_error *classify(struct builder *b, uint64_t start, uint64_t size, struct ms_heap_group *what)
+/* By type: text counts as one only when every text block could be sampled: else it would have part of them. */
+static struct ms_error *classify_type(struct builder *b, uint64_t start, const struct ms_known *known,
+                                      struct ms_heap_group *what)
+{
+    const struct ms_sample *sample = sample_of(b, start);
+    if (known->by) {
+        enum ms_group_kind kind = known->by == MS_BY_VTABLE ? MS_GROUP_CLASS : MS_GROUP_TYPE;
+        *what = (struct ms_heap_group){.kind = kind, .by = known->by, .module = known->module};
+        return ms_known_group(b->report->knowledge, known, &what->type);
+    }
+    if (sample)
+        preview(what, sample, what->size);
+    if (what->preview_size && !b->scan->heap.samples_thinned) {
+        what->kind = MS_GROUP_TEXT;
+        what->size = 0;
+    }
+    return NULL;
+}
+
+static struct ms_error *classify(struct builder *b, uint64_t start, uint64_t size, const struct ms_known *known,
+                                 struct ms_heap_group *what)
 {
     const struct ms_heap *heap = &b->scan->heap;
     *what = (struct ms_heap_group){.kind = MS_GROUP_SIZE, .size = size};
-    const struct ms_sample *sample = sample_of(b, start);
-    if (b->options->by == MS_BY_ARENA) {
-        const struct ms_arena *arena = &heap->arenas.items[ms_granule_segment(heap, start)->arena];
+    const struct ms_arena *arena;
+    const struct ms_sample *sample;
+    switch (b->options->by) {
+    case MS_BY_TYPE:
+        return classify_type(b, start, known, what);
+    case MS_BY_MODULE:
+        *what = (struct ms_heap_group){.kind = MS_GROUP_UNKNOWN};
+        MS_TRY(first_module(b, start, &what->module));
+        what->kind = what->module ? MS_GROUP_MODULE : MS_GROUP_UNKNOWN;
+        return NULL;
+    case MS_BY_ARENA:
+        arena = &heap->arenas.items[ms_granule_segment(heap, start)->arena];
         *what = (struct ms_heap_group){.kind = arena->mapped ? MS_GROUP_MAPPED : MS_GROUP_ARENA,
                                        .arena = arena->address};
         return NULL;
-    }
-    if (b->options->by != MS_BY_SIZE) {
-        struct ms_heap_group word;
-        MS_TRY(first_word(b, start, &word));
-        if (word.kind != MS_GROUP_UNKNOWN || b->options->by == MS_BY_MODULE) {
-            *what = word;
-            return NULL;
-        }
-    }
-    if (sample)
-        preview(what, sample, size);
-    if (what->preview_size && b->options->by == MS_BY_TYPE && !heap->samples_thinned) {
-        what->kind = MS_GROUP_TEXT;
-        what->size = 0;
+    case MS_BY_SIZE:
+    case MS_BY_COUNT:
+        sample = sample_of(b, start);
+        if (sample)
+            preview(what, sample, size);
+        break;
     }
     return NULL;
 }
@@ -185,27 +139,39 @@ static struct ms_error *classify(struct builder *b, uint64_t start, uint64_t siz
 /* The group that WHAT belongs to, made when it is the first. */
 static struct ms_error *group_index(struct builder *b, const struct ms_heap_group *what, uint32_t *index)
 {
-    uint64_t key = key_of(what);
-    *index = map_get(&b->group_index, key);
-    if (*index != NO_INDEX)
+    const uint64_t kind = kind_key(what), value = value_key(what);
+    const uint64_t *found = ms_map_get(&b->group_index, kind, value);
+    if (found) {
+        *index = (uint32_t)*found;
         return NULL;
+    }
     struct ms_heap_group *slot = ms_vector_add(&b->groups);
-    if (!slot || b->groups.count >= NO_INDEX)
-        return ms_error_nomem("the histogram");
+    if (!slot || b->groups.count >= UINT32_MAX)
+        return ms_error_nomem(WHAT);
     *slot = *what;
     *index = (uint32_t)(b->groups.count - 1);
-    return map_put(&b->group_index, key, *index);
+    return ms_map_put(&b->group_index, kind, value, *index) ? NULL : ms_error_nomem(WHAT);
+}
+
+static void count(struct ms_tally *tally, uint64_t size)
+{
+    tally->blocks++;
+    tally->bytes += size;
 }
 
 static struct ms_error *add_block(struct builder *b, uint64_t start)
 {
     const struct ms_heap *heap = &b->scan->heap;
     struct ms_heap_group what;
+    struct ms_known known;
     uint64_t size = ms_block_size(heap, start);
     uint32_t index;
-    MS_TRY(classify(b, start, size, &what));
+    MS_TRY(ms_block_known(b->report->knowledge, start, &known));
+    count(&b->report->typed[known.by], size);
+    MS_TRY(classify(b, start, size, &known, &what));
     MS_TRY(group_index(b, &what, &index));
     struct ms_heap_group *group = &b->groups.items[index];
+    group->by = what.by < group->by ? what.by : group->by;
     group->blocks++;
     group->bytes += size;
     if (!group->preview_size && what.preview_size) {
@@ -215,9 +181,7 @@ static struct ms_error *add_block(struct builder *b, uint64_t start)
     uint32_t position = ms_dominator_position(&b->tree, heap, start);
     if (position)
         ((uint32_t *)(void *)b->group_of.base)[position] = index;
-    struct ms_tally *tally = position ? &b->report->reachable : &b->report->lost;
-    tally->blocks++;
-    tally->bytes += size;
+    count(position ? &b->report->reachable : &b->report->lost, size);
     return NULL;
 }
 
@@ -225,7 +189,7 @@ static struct ms_error *add_blocks(struct builder *b)
 {
     const struct ms_heap *heap = &b->scan->heap;
     const uint64_t bytes = ((uint64_t)b->tree.count + 1) * sizeof(uint32_t);
-    MS_TRY(ms_reserve(&b->group_of, bytes, "the histogram"));
+    MS_TRY(ms_reserve(&b->group_of, bytes, WHAT));
     ms_reserve_populate(&b->group_of, 0, bytes);
     for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES; l++)
         for (uint32_t bits = heap->lines[l].starts & heap->lines[l].live; bits; bits &= bits - 1)
@@ -246,7 +210,7 @@ static struct ms_error *add_retained(struct builder *b)
     const uint32_t *group_of = (const uint32_t *)(const void *)b->group_of.base;
     ms_auto_free uint32_t *until = calloc(b->groups.count + 1, sizeof *until);
     if (!until)
-        return ms_error_nomem("the histogram");
+        return ms_error_nomem(WHAT);
     for (uint32_t p = 1; p <= tree->count; p++) {
         struct ms_heap_group *group = &b->groups.items[group_of[p]];
         if (p < until[group_of[p]])
@@ -362,37 +326,45 @@ static struct ms_error *sort_out(struct builder *b)
         }
         struct ms_heap_group *slot = ms_vector_add(&report->groups);
         if (!slot)
-            return ms_error_nomem("the histogram");
+            return ms_error_nomem(WHAT);
         *slot = *group;
     }
     return NULL;
 }
 
-static struct ms_error *build(struct builder *b)
+static struct ms_error *build(struct builder *b, struct ms_image *image)
 {
+    const struct ms_heap_options *options = b->options;
     struct ms_reach reach;
     MS_TRY(ms_mark(b->scan, &reach));
+    MS_TRY(ms_knowledge_new(b->scan, image, b->symbols, options->types, MS_TYPE_ALL, &b->report->knowledge));
     MS_TRY(ms_find_dominators(b->scan, &b->tree));
     MS_TRY(add_blocks(b));
     MS_TRY(add_retained(b));
-    MS_TRY(ms_find_retainers(b->scan, b->symbols, &b->tree, b->options, b->report));
+    MS_TRY(ms_find_retainers(b->scan, &b->tree, options, b->report));
+    struct ms_names *names = NULL;
+    struct ms_error *error = ms_names_new(b->scan, image, b->symbols, options->types, &names);
+    if (!error)
+        error = ms_name_retainers(b->scan, names, b->report);
+    ms_names_free(names);
+    MS_TRY(error);
     MS_TRY(suspect_groups(b));
     return sort_out(b);
 }
 
-ms_result ms_heap_report(struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
+ms_result ms_heap_report(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
                          const struct ms_heap_options *options, struct ms_heap_report *report)
 {
     *report = (struct ms_heap_report){.by = options->by, .sort = options->sort,
-                                      .complete = !image->incomplete};
+                                      .types_sought = options->types, .complete = !image->incomplete};
     struct builder b = {.scan = scan, .symbols = symbols, .options = options, .report = report};
-    struct ms_error *error = build(&b);
+    struct ms_error *error = build(&b, image);
     ms_dominators_free(&b.tree);
     ms_reserve_free(&b.group_of);
     ms_vector_free(&b.groups);
-    ms_vector_free(&b.seen);
-    free(b.group_index.entries);
-    free(b.seen_index.entries);
+    ms_vector_free(&b.modules);
+    ms_map_free(&b.group_index);
+    ms_map_free(&b.module_index);
     if (error)
         ms_heap_report_free(report);
     return error;
@@ -403,4 +375,23 @@ void ms_heap_report_free(struct ms_heap_report *report)
     ms_vector_free(&report->groups);
     ms_vector_free(&report->retainers);
     ms_vector_free(&report->suspects);
+    ms_knowledge_free(report->knowledge);
+}
+
+ms_result ms_each_live_block(const struct ms_scan *scan, const struct ms_heap_report *report,
+                             ms_block_visitor *visit, void *context)
+{
+    const struct ms_heap *heap = &scan->heap;
+    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES; l++) {
+        for (uint32_t bits = heap->lines[l].starts & heap->lines[l].live; bits; bits &= bits - 1) {
+            const uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
+            struct ms_listed_block block = {ms_granule_address(heap, start), ms_block_size(heap, start), 0, NULL};
+            struct ms_known known;
+            MS_TRY(ms_block_known(report->knowledge, start, &known));
+            MS_TRY(ms_known_text(report->knowledge, &known, &block.type));
+            block.by = known.by;
+            MS_TRY(visit(context, &block));
+        }
+    }
+    return NULL;
 }

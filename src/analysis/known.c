@@ -1,16 +1,223 @@
-/* What is known of a block from its own first bytes: its class by a vtable, or that it is text. */
+/* What is known of a block: its type, else its class by a vtable, a known format, or that it is text. */
 #include "memscope/known.h"
 
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-struct ms_known ms_block_known(const struct ms_scan *scan, struct ms_symbols *symbols, uint64_t start)
+#include "map.h"
+
+#define SHORT "what blocks are"
+
+/*
+ * Formats that a pointer to a table of functions tells: where it is in the block, the module and the
+ * symbol that it must point to the start of.
+ */
+static const struct format {
+    const char *name;
+    uint64_t offset;
+    const char *module, *prefix, *suffix; /* of names */
+} formats[] = {
+    /* struct _IO_FILE_plus (glibc, libio/libioP.h): a vtable behind the 0xd8 bytes of FILE, in all versions */
+    {"FILE", 0xd8, "libc", "_IO_", "_jumps"},
+};
+#define FORMATS (sizeof formats / sizeof *formats)
+
+/* What a pointer into a module's constants says: a class, or one of the formats. */
+struct table {
+    const char *class;  /* interned, or NULL */
+    uint32_t formats;   /* a bit for each */
+    const char *module; /* the symbols' */
+};
+
+/* How the blocks of a group may differ from a single value of their type. */
+enum { SHAPE_ARRAY = 1, SHAPE_TAIL = 2, SHAPE_HEAD = 4, SHAPES = 8 };
+
+struct ms_knowledge {
+    const struct ms_scan *scan;
+    struct ms_symbols *symbols;  /* or NULL */
+    struct ms_typing *typing;    /* owned, or NULL */
+    void *strings;               /* tsearch() of char *, owned */
+    MS_VECTOR(struct table) tables;
+    struct ms_map table_index;   /* of tables, by target */
+    MS_VECTOR(const char *) groups; /* by type's id * SHAPES + shape; NULL: not made yet */
+    MS_VECTOR(const char *) names;  /* by type's id; interned */
+};
+
+/* --- strings ----------------------------------------------------------------------------------- */
+
+static int compare_strings(const void *a, const void *b)
 {
-    uint64_t target = ms_first_target(scan, start);
-    uint64_t address = target == MS_NOTHING ? 0 : ms_scan_module_address(scan, target);
-    if (!address || !symbols)
-        return (struct ms_known){NULL, NULL};
-    const char *type = ms_symbols_vtable_class(symbols, address);
-    return (struct ms_known){type, type ? ms_symbols_module(symbols, address) : NULL};
+    return strcmp(a, b);
+}
+
+ms_result ms_known_intern(struct ms_knowledge *k, const char *text, const char **interned)
+{
+    char **found = tfind(text, &k->strings, compare_strings);
+    if (!found) {
+        char *copy = strdup(text);
+        found = copy ? tsearch(copy, &k->strings, compare_strings) : NULL;
+        if (!found) {
+            free(copy);
+            return ms_error_nomem(SHORT);
+        }
+    }
+    *interned = *found;
+    return NULL;
+}
+
+/* --- types ------------------------------------------------------------------------------------- */
+
+static unsigned shape_of(const struct ms_block_type *what)
+{
+    return (what->count > 1 ? SHAPE_ARRAY : 0) | (what->tail ? SHAPE_TAIL : 0) | (what->at ? SHAPE_HEAD : 0);
+}
+
+static struct ms_error *make_group(struct ms_knowledge *k, const struct ms_type *type, unsigned shape,
+                                   const char **group)
+{
+    ms_auto_free char *text = NULL;
+    if (asprintf(&text, "%s%s%s%s", shape & SHAPE_HEAD ? "... + " : "", type->name,
+                 shape & SHAPE_ARRAY ? " []" : "", shape & SHAPE_TAIL ? " + tail" : "") < 0) {
+        text = NULL;
+        return ms_error_nomem(SHORT);
+    }
+    return ms_known_intern(k, text, group);
+}
+
+ms_result ms_known_group(struct ms_knowledge *k, const struct ms_known *known, const char **group)
+{
+    const struct ms_type *type = known->what.type;
+    *group = known->name;
+    if (!type)
+        return NULL;
+    const unsigned shape = shape_of(&known->what);
+    const size_t index = (size_t)type->id * SHAPES + shape;
+    while (k->groups.count <= index)
+        if (!ms_vector_add(&k->groups))
+            return ms_error_nomem(SHORT);
+    if (!k->groups.items[index])
+        MS_TRY(make_group(k, type, shape, &k->groups.items[index]));
+    *group = k->groups.items[index];
+    return NULL;
+}
+
+ms_result ms_known_text(struct ms_knowledge *k, const struct ms_known *known, const char **text)
+{
+    *text = known->name;
+    if (!known->what.type)
+        return NULL;
+    const char *words = ms_block_type_text(k->typing, &known->what);
+    return words ? ms_known_intern(k, words, text) : ms_error_nomem(SHORT);
+}
+
+static struct ms_error *name_of(struct ms_knowledge *k, const struct ms_type *type, const char **name)
+{
+    while (k->names.count <= type->id)
+        if (!ms_vector_add(&k->names))
+            return ms_error_nomem(SHORT);
+    if (!k->names.items[type->id])
+        MS_TRY(ms_known_intern(k, type->name, &k->names.items[type->id]));
+    *name = k->names.items[type->id];
+    return NULL;
+}
+
+/* --- tables of functions ----------------------------------------------------------------------- */
+
+static bool begins(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool ends(const char *text, const char *suffix)
+{
+    size_t length = strlen(text), end = strlen(suffix);
+    return length >= end && strcmp(text + length - end, suffix) == 0;
+}
+
+static struct ms_error *look_up(struct ms_knowledge *k, uint64_t target, struct table *table)
+{
+    const uint64_t address = ms_scan_module_address(k->scan, target);
+    uint64_t offset = 0;
+    *table = (struct table){0};
+    if (!address || !k->symbols)
+        return NULL;
+    table->module = ms_symbols_module(k->symbols, address);
+    const char *class = ms_symbols_vtable_class(k->symbols, address);
+    const char *symbol = class ? NULL : ms_symbols_name(k->symbols, address, &offset);
+    for (size_t i = 0; symbol && table->module && offset == 0 && i < FORMATS; i++)
+        if (begins(table->module, formats[i].module) && begins(symbol, formats[i].prefix) &&
+            ends(symbol, formats[i].suffix))
+            table->formats |= 1u << i;
+    return class ? ms_known_intern(k, class, &table->class) : NULL;
+}
+
+/* What TARGET says; each is looked up once. */
+static struct ms_error *table_at(struct ms_knowledge *k, uint64_t target, struct table *table)
+{
+    *table = (struct table){0};
+    if (target == MS_NOTHING || target < 2 * k->scan->heap.granules)
+        return NULL;
+    const uint64_t *index = ms_map_get(&k->table_index, target, 0);
+    if (!index) {
+        struct table *slot = ms_vector_add(&k->tables);
+        if (!slot)
+            return ms_error_nomem(SHORT);
+        MS_TRY(look_up(k, target, slot));
+        *table = *slot;
+        return ms_map_put(&k->table_index, target, 0, k->tables.count - 1) ? NULL : ms_error_nomem(SHORT);
+    }
+    *table = k->tables.items[*index];
+    return NULL;
+}
+
+static struct ms_error *find_format(struct ms_knowledge *k, uint64_t start, struct ms_known *known)
+{
+    struct table table;
+    for (size_t i = 0; i < FORMATS; i++) {
+        if (ms_block_size(&k->scan->heap, start) < formats[i].offset + 8)
+            continue;
+        MS_TRY(table_at(k, ms_word_target(&k->scan->heap, start * 2 + formats[i].offset / 8), &table));
+        if (!(table.formats >> i & 1))
+            continue;
+        *known = (struct ms_known){.by = MS_BY_VTABLE, .module = table.module};
+        return ms_known_intern(k, formats[i].name, &known->name);
+    }
+    return NULL;
+}
+
+/* --- blocks ------------------------------------------------------------------------------------ */
+
+static bool is_text(const struct ms_heap *heap, uint64_t start)
+{
+    uint8_t bytes[MS_SAMPLE];
+    return ms_block_preview(heap, start, bytes) != 0;
+}
+
+ms_result ms_block_known(struct ms_knowledge *k, uint64_t start, struct ms_known *known)
+{
+    *known = (struct ms_known){0};
+    if (!k)
+        return NULL;
+    const struct ms_block_type what = ms_block_type(k->typing, start);
+    struct table table;
+    MS_TRY(table_at(k, ms_first_target(k->scan, start), &table));
+    if (what.type && what.evidence > MS_BY_GUESS) {
+        *known = (struct ms_known){.by = what.evidence, .what = what};
+        known->module = what.evidence == MS_BY_VTABLE ? table.module : NULL;
+        return name_of(k, what.type, &known->name);
+    }
+    if (table.class) {
+        *known = (struct ms_known){.by = MS_BY_VTABLE, .name = table.class, .module = table.module};
+        return NULL;
+    }
+    MS_TRY(find_format(k, start, known));
+    /* What looks like text is rather that than what only its size speaks for. */
+    if (known->by || !what.type || is_text(&k->scan->heap, start))
+        return NULL;
+    *known = (struct ms_known){.by = MS_BY_GUESS, .what = what};
+    return name_of(k, what.type, &known->name);
 }
 
 unsigned ms_text_length(const uint8_t *bytes, uint64_t size)
@@ -29,4 +236,37 @@ unsigned ms_block_preview(const struct ms_heap *heap, uint64_t start, uint8_t by
     if (length)
         memcpy(bytes, sample->bytes, length);
     return length;
+}
+
+/* --- making it --------------------------------------------------------------------------------- */
+
+ms_result ms_knowledge_new(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
+                           struct ms_types *types, enum ms_typing_scope scope, struct ms_knowledge **knowledge)
+{
+    struct ms_knowledge *k = *knowledge = calloc(1, sizeof *k);
+    if (!k)
+        return ms_error_nomem(SHORT);
+    k->scan = scan;
+    k->symbols = symbols;
+    struct ms_error *error =
+        types && symbols ? ms_typing_new(scan, image, symbols, types, scope, &k->typing) : NULL;
+    if (!error)
+        return NULL;
+    k->typing = NULL;
+    ms_image_warn(image, "types are not known: %s", error->message);
+    ms_error_free(error);
+    return NULL;
+}
+
+void ms_knowledge_free(struct ms_knowledge *k)
+{
+    if (!k)
+        return;
+    ms_typing_free(k->typing);
+    tdestroy(k->strings, free);
+    ms_vector_free(&k->tables);
+    ms_vector_free(&k->groups);
+    ms_vector_free(&k->names);
+    ms_map_free(&k->table_index);
+    free(k);
 }

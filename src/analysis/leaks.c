@@ -4,7 +4,7 @@
 #include <search.h>
 #include <stdlib.h>
 
-#include "memscope/known.h"
+#include "held.h"
 
 const char *const ms_leak_names[MS_LEAK_KINDS] = {
     [MS_DEFINITE] = "definite",
@@ -19,21 +19,25 @@ struct builder {
     const struct ms_leak_options *options;
     struct ms_leak_report *report;
     struct ms_lost lost;
+    struct ms_holdings holdings; /* of what leaders hold */
     void *tree;             /* tsearch() of struct ms_leak_group *, owned */
     bool *suppressed;       /* by leader; owned */
 };
 
 /* --- what a block is --------------------------------------------------------------------------- */
 
-static struct ms_known identify(const struct builder *b, uint64_t start)
-{
-    return ms_block_known(b->scan, b->symbols, start);
-}
-
-static bool is_suppressed(const struct builder *b, struct ms_known what)
+/* A guess suppresses nothing: it might be another leak. */
+static struct ms_error *is_suppressed(const struct builder *b, uint64_t start, bool *suppressed)
 {
     const struct ms_suppressions *s = b->options->suppressions;
-    return s && ((what.type && ms_suppressed(s, what.type)) || (what.module && ms_suppressed(s, what.module)));
+    struct ms_known what;
+    *suppressed = false;
+    if (!s)
+        return NULL;
+    MS_TRY(ms_block_known(b->report->knowledge, start, &what));
+    *suppressed = what.by > MS_BY_GUESS && ((what.name && ms_suppressed(s, what.name)) ||
+                                            (what.module && ms_suppressed(s, what.module)));
+    return NULL;
 }
 
 /* --- groups ------------------------------------------------------------------------------------ */
@@ -51,8 +55,10 @@ static int compare_groups(const void *a, const void *b)
     by = by ? by : order_of(g->size, h->size);
     by = by ? by : order_of((uintptr_t)g->type, (uintptr_t)h->type);
     by = by ? by : order_of((uintptr_t)g->module, (uintptr_t)h->module);
+    by = by ? by : order_of(g->by == MS_BY_GUESS, h->by == MS_BY_GUESS);
     by = by ? by : order_of(g->ring, h->ring);
-    return by ? by : order_of(g->indirect_blocks > 0, h->indirect_blocks > 0);
+    by = by ? by : order_of(g->indirect_blocks > 0, h->indirect_blocks > 0);
+    return by ? by : ms_held_compare(g->holds, h->holds);
 }
 
 static void free_group(void *group)
@@ -76,40 +82,51 @@ static struct ms_leak_group *group_of(struct builder *b, const struct ms_leak_gr
     }
     /* Counted from nothing on; of the key it only told that there is something. */
     group->indirect_blocks = 0;
+    for (size_t i = 0; i < MS_GROUP_HOLDS; i++)
+        group->holds[i].blocks = 0;
     return group;
 }
 
-static struct ms_error *add_to_group(struct builder *b, enum ms_leak_kind kind, uint64_t start, uint64_t size,
-                                     struct ms_known what, const struct ms_leader *leader)
+/* Of a block what groups and list say. */
+struct item {
+    enum ms_leak_kind kind;
+    uint64_t start, size;
+    const char *type, *module;
+    enum ms_evidence by;
+};
+
+static struct ms_error *add_to_group(struct builder *b, const struct item *item, const struct ms_leader *leader)
 {
-    if (!(b->options->kinds & 1u << kind))
-        return NULL;
     uint64_t held = leader ? leader->indirect_blocks : 0;
-    struct ms_leak_group key = {.kind = kind, .size = size, .type = what.type, .module = what.module,
-                                .ring = leader && leader->ring, .indirect_blocks = held > 0};
+    struct ms_leak_group key = {.kind = item->kind, .size = item->size, .type = item->type, .module = item->module,
+                                .by = item->by, .ring = leader && leader->ring, .indirect_blocks = held > 0};
+    if (held)
+        MS_TRY(ms_find_held(&b->holdings, b->report->knowledge, (size_t)(leader - b->lost.leaders.items), &key));
     struct ms_leak_group *group = group_of(b, &key);
     if (!group)
         return ms_error_nomem("the groups of leaks");
     group->blocks++;
-    group->bytes += size;
+    group->bytes += item->size;
+    group->by = item->by < group->by ? item->by : group->by;
     group->indirect_blocks += held;
     group->indirect_bytes += leader ? leader->indirect_bytes : 0;
+    ms_held_add(group, &key);
     if (group->samples < MS_GROUP_SAMPLES)
-        group->sample[group->samples++] = ms_granule_address(&b->scan->heap, start);
+        group->sample[group->samples++] = ms_granule_address(&b->scan->heap, item->start);
     if (!group->preview_size)
-        group->preview_size = ms_block_preview(&b->scan->heap, start, group->preview);
+        group->preview_size = ms_block_preview(&b->scan->heap, item->start, group->preview);
     return NULL;
 }
 
-static struct ms_error *add_to_list(struct builder *b, enum ms_leak_kind kind, uint64_t start, uint64_t size,
-                                    struct ms_known what)
+static struct ms_error *add_to_list(struct builder *b, const struct item *item)
 {
-    if (!b->options->list || !(b->options->kinds & 1u << kind))
+    if (!b->options->list)
         return NULL;
     struct ms_leak_block *block = ms_vector_add(&b->report->blocks);
     if (!block)
         return ms_error_nomem("the list of leaks");
-    *block = (struct ms_leak_block){ms_granule_address(&b->scan->heap, start), size, kind, what.type};
+    *block = (struct ms_leak_block){ms_granule_address(&b->scan->heap, item->start), item->size, item->kind,
+                                    item->type, item->by};
     return NULL;
 }
 
@@ -124,11 +141,17 @@ static void count(struct ms_tally *tally, uint64_t size)
 static struct ms_error *add_block(struct builder *b, enum ms_leak_kind kind, uint64_t start,
                                   const struct ms_leader *leader)
 {
-    uint64_t size = ms_block_size(&b->scan->heap, start);
-    struct ms_known what = identify(b, start);
-    count(&b->report->kinds[kind], size);
-    MS_TRY(add_to_group(b, kind, start, size, what, leader));
-    return add_to_list(b, kind, start, size, what);
+    struct item item = {.kind = kind, .start = start, .size = ms_block_size(&b->scan->heap, start)};
+    struct ms_known what;
+    count(&b->report->kinds[kind], item.size);
+    if (!(b->options->kinds & 1u << kind))
+        return NULL;
+    MS_TRY(ms_block_known(b->report->knowledge, start, &what));
+    MS_TRY(ms_known_text(b->report->knowledge, &what, &item.type));
+    item.module = what.module;
+    item.by = what.by;
+    MS_TRY(add_to_group(b, &item, leader));
+    return add_to_list(b, &item);
 }
 
 static struct ms_error *add_lost(struct builder *b)
@@ -138,7 +161,8 @@ static struct ms_error *add_lost(struct builder *b)
     if (!b->suppressed)
         return ms_error_nomem("the groups of leaks");
     for (size_t i = 0; b->options->suppressions && i < lost->leaders.count; i++)
-        b->suppressed[i] = is_suppressed(b, identify(b, lost->leaders.items[i].start));
+        MS_TRY(is_suppressed(b, lost->leaders.items[i].start, &b->suppressed[i]));
+    MS_TRY(ms_holdings_new(lost, &b->holdings));
     for (size_t i = 0; i < lost->count; i++) {
         const struct ms_leader *leader = &lost->leaders.items[lost->leader[i]];
         bool leads = leader->start == lost->starts[i];
@@ -160,7 +184,10 @@ static struct ms_error *add_marked(struct builder *b, enum ms_leak_kind kind)
                         (kind == MS_REACHABLE ? line->reached : line->maybe & ~line->reached);
         for (; bits; bits &= bits - 1) {
             uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
-            if (kind == MS_POSSIBLE && is_suppressed(b, identify(b, start)))
+            bool suppressed = false;
+            if (kind == MS_POSSIBLE)
+                MS_TRY(is_suppressed(b, start, &suppressed));
+            if (suppressed)
                 count(&b->report->suppressed, ms_block_size(heap, start));
             else
                 MS_TRY(add_block(b, kind, start, NULL));
@@ -211,17 +238,37 @@ static struct ms_error *sort_out(struct builder *b)
     twalk_r(b->tree, collect_group, &c);
     if (c.failed)
         return ms_error_nomem("the groups of leaks");
+    for (size_t i = 0; i < report->groups.count; i++)
+        ms_held_sort(&report->groups.items[i]);
     ms_vector_sort(&report->groups, biggest_first);
     ms_vector_sort(&report->blocks, blocks_by_address);
     return NULL;
 }
 
-static struct ms_error *build(struct builder *b, const struct ms_image *image)
+/* The members of each group's first sample. */
+static struct ms_error *decode(struct builder *b, const struct ms_image *image)
+{
+    const struct ms_decoder decoder = {b->scan, image, b->symbols, b->options->types, b->report->knowledge};
+    b->report->shown = true;
+    for (size_t i = 0; i < b->report->groups.count; i++) {
+        struct ms_leak_group *group = &b->report->groups.items[i];
+        const struct ms_segment *segment = ms_heap_segment(&b->scan->heap, group->sample[0]);
+        const uint64_t start = ms_address_granule(segment, group->sample[0]);
+        struct ms_known what;
+        MS_TRY(ms_block_known(b->report->knowledge, start, &what));
+        MS_TRY(ms_decode(&decoder, start, &what.what, b->options->show, &group->values));
+    }
+    return NULL;
+}
+
+static struct ms_error *build(struct builder *b, struct ms_image *image)
 {
     struct ms_leak_report *report = b->report;
     struct ms_reach reach;
     MS_TRY(ms_mark(b->scan, &reach));
     MS_TRY(ms_find_lost(b->scan, &b->lost));
+    struct ms_types *types = b->lost.count ? b->options->types : NULL;
+    MS_TRY(ms_knowledge_new(b->scan, image, b->symbols, types, MS_TYPE_LOST, &report->knowledge));
     MS_TRY(add_lost(b));
     MS_TRY(add_marked(b, MS_POSSIBLE));
     if (b->options->kinds & 1u << MS_REACHABLE)
@@ -231,7 +278,8 @@ static struct ms_error *build(struct builder *b, const struct ms_image *image)
     report->live.bytes = reach.reachable.bytes + reach.possible.bytes + b->lost.definite.bytes +
                          b->lost.indirect.bytes;
     report->complete = !image->incomplete;
-    return sort_out(b);
+    MS_TRY(sort_out(b));
+    return b->options->show ? decode(b, image) : NULL;
 }
 
 ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
@@ -242,6 +290,7 @@ ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbo
     struct ms_error *error = build(&b, image);
     tdestroy(b.tree, free_group);
     ms_lost_free(&b.lost);
+    ms_holdings_free(&b.holdings);
     free(b.suppressed);
     if (error)
         ms_leak_report_free(report);
@@ -250,6 +299,9 @@ ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbo
 
 void ms_leak_report_free(struct ms_leak_report *report)
 {
+    for (size_t i = 0; i < report->groups.count; i++)
+        ms_values_free(&report->groups.items[i].values);
     ms_vector_free(&report->groups);
     ms_vector_free(&report->blocks);
+    ms_knowledge_free(report->knowledge);
 }

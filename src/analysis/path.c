@@ -2,18 +2,23 @@
 #include "memscope/path.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "expression.h"
 #include "memscope/known.h"
 #include "memscope/leaks.h"
 
+#define WORD 8u
+
 struct builder {
     struct ms_scan *scan;
-    const struct ms_image *image;
+    struct ms_image *image;
     struct ms_symbols *symbols;
     const struct ms_path_options *options;
     struct ms_path_report *report;
+    struct ms_knowledge *knowledge; /* the report's */
     struct ms_lost lost;
     bool lost_known; /* lost is filled: only when a lost block is met */
     MS_VECTOR(struct ms_pointer) pointers; /* to the block, those that are listed */
@@ -81,10 +86,21 @@ static struct ms_error *describe(struct builder *b, uint64_t start, struct ms_pa
     MS_TRY(classify(b, start, block));
     if (!block->live)
         return NULL;
-    const struct ms_known what = ms_block_known(b->scan, b->symbols, start);
-    block->type = what.type;
+    struct ms_known what;
+    MS_TRY(ms_block_known(b->knowledge, start, &what));
+    block->by = what.by;
     block->module = what.module;
     block->preview_size = ms_block_preview(heap, start, block->preview);
+    return ms_known_text(b->knowledge, &what, &block->type);
+}
+
+/* The member that WANTED bytes at OFFSET of START's block are, NULL when its type does not tell. */
+static struct ms_error *find_member(struct builder *b, uint64_t start, uint64_t offset, uint64_t wanted,
+                                    char **member)
+{
+    struct ms_known what;
+    MS_TRY(ms_block_known(b->knowledge, start, &what));
+    *member = what.what.type ? ms_member_text(b->options->types, &what.what, offset, wanted) : NULL;
     return NULL;
 }
 
@@ -129,6 +145,7 @@ static struct ms_error *add_incoming(struct builder *b, const struct ms_pointer 
         return ms_name_root(b->report->names, pointer->root, &edge->place);
     edge->from_block = true;
     edge->offset = pointer->offset;
+    MS_TRY(find_member(b, pointer->holder, pointer->offset, WORD, &edge->member));
     return describe(b, pointer->holder, &edge->block);
 }
 
@@ -144,9 +161,10 @@ static struct ms_error *collect_incoming(struct builder *b, uint64_t start)
 
 /* --- pointers from it -------------------------------------------------------------------------- */
 
-/* A word holds TARGET: counted, and listed while there is room. */
-static struct ms_error *add_outgoing(struct builder *b, uint64_t target, bool from_block, uint64_t offset)
+/* The word at OFFSET of HOLDER's block (MS_NOTHING: a root's) holds TARGET: counted, and listed while there is room. */
+static struct ms_error *add_outgoing(struct builder *b, uint64_t target, uint64_t holder, uint64_t offset)
 {
+    const bool from_block = holder != MS_NOTHING;
     const struct ms_heap *heap = &b->scan->heap;
     bool to_block = target < 2 * heap->granules;
     uint64_t start = to_block ? ms_start_of(heap, target / 2) : 0;
@@ -161,6 +179,8 @@ static struct ms_error *add_outgoing(struct builder *b, uint64_t target, bool fr
     if (!edge)
         return ms_error_nomem("the pointers");
     *edge = (struct ms_path_edge){.to_block = to_block, .from_block = from_block, .offset = offset};
+    if (from_block)
+        MS_TRY(find_member(b, holder, offset, WORD, &edge->member));
     if (!to_block)
         return ms_name_address(b->report->names, address, &edge->place);
     edge->into = (int64_t)(target - 2 * start) * 8;
@@ -170,11 +190,11 @@ static struct ms_error *add_outgoing(struct builder *b, uint64_t target, bool fr
 static struct ms_error *collect_outgoing(struct builder *b, uint64_t start)
 {
     const struct ms_heap *heap = &b->scan->heap;
-    uint64_t words = ms_block_size(heap, start) / 8;
+    uint64_t words = ms_block_size(heap, start) / WORD;
     for (uint64_t i = 0; i < words; i++) {
         uint64_t target = ms_word_target(heap, start * 2 + i);
         if (target != MS_NOTHING)
-            MS_TRY(add_outgoing(b, target, true, i * 8));
+            MS_TRY(add_outgoing(b, target, start, i * WORD));
     }
     return NULL;
 }
@@ -186,12 +206,47 @@ static struct ms_error *collect_root_word(struct builder *b)
     for (size_t i = 0; i < b->scan->root_count; i++) {
         const struct ms_root *root = &b->scan->roots[i];
         if (root->address == word && root->kind != MS_ROOT_REGISTER && root->kind != MS_ROOT_KERNEL)
-            MS_TRY(add_outgoing(b, root->target, false, 0));
+            MS_TRY(add_outgoing(b, root->target, MS_NOTHING, 0));
     }
     return NULL;
 }
 
 /* --- chains ------------------------------------------------------------------------------------ */
+
+/* The chain as an expression; that of a lost block begins with the address of its leader. */
+static struct ms_error *express(struct builder *b, const struct ms_chain *from, struct ms_path_chain *chain)
+{
+    const size_t count = from->steps.count;
+    struct ms_types *types = b->options->types;
+    char leader[24];
+    if (count > MS_EXPRESSION_STEPS || (!from->root && count < 2))
+        return NULL;
+    ms_auto_free struct ms_expression_step *steps = calloc(count, sizeof *steps);
+    if (!steps)
+        return ms_error_nomem("an expression");
+    for (size_t i = 0; i < count; i++) {
+        const struct ms_step *step = &from->steps.items[i];
+        struct ms_known what;
+        MS_TRY(ms_block_known(b->knowledge, step->start, &what));
+        steps[i] = (struct ms_expression_step){what.what, step->offset, step->into};
+    }
+    if (from->root)
+        return ms_expression(types, &chain->root, steps, count, &chain->expression);
+    snprintf(leader, sizeof leader, "0x%" PRIx64, ms_granule_address(&b->scan->heap, from->steps.items[0].start));
+    return ms_expression_from(types, leader, NULL, steps, count, &chain->expression);
+}
+
+static struct ms_error *add_step(struct builder *b, const struct ms_step *from, struct ms_path_chain *chain)
+{
+    struct ms_path_step *step = ms_vector_add(&chain->steps);
+    if (!step)
+        return ms_error_nomem("the chains");
+    step->offset = from->offset;
+    step->into = from->into;
+    if (from->offset != MS_NOTHING)
+        MS_TRY(find_member(b, from->start, from->offset, WORD, &step->member));
+    return describe(b, from->start, &step->block);
+}
 
 static struct ms_error *add_chain(struct builder *b, const struct ms_chain *from)
 {
@@ -207,14 +262,9 @@ static struct ms_error *add_chain(struct builder *b, const struct ms_chain *from
     for (size_t i = 0; i < chain->length; i++) {
         if (chain->omitted && i == MS_PATH_ENDS)
             i += chain->omitted;
-        struct ms_path_step *step = ms_vector_add(&chain->steps);
-        if (!step)
-            return ms_error_nomem("the chains");
-        step->offset = from->steps.items[i].offset;
-        step->into = from->steps.items[i].into;
-        MS_TRY(describe(b, from->steps.items[i].start, &step->block));
+        MS_TRY(add_step(b, &from->steps.items[i], chain));
     }
-    return NULL;
+    return express(b, from, chain);
 }
 
 static struct ms_error *collect_chains(struct builder *b, uint64_t start)
@@ -239,6 +289,16 @@ static struct ms_error *collect_chains(struct builder *b, uint64_t start)
 
 /* --- the report -------------------------------------------------------------------------------- */
 
+static struct ms_error *collect_members(struct builder *b, uint64_t start)
+{
+    const struct ms_decoder decoder = {b->scan, b->image, b->symbols, b->options->types, b->knowledge};
+    struct ms_known what;
+    MS_TRY(ms_block_known(b->knowledge, start, &what));
+    if (b->report->offset)
+        MS_TRY(find_member(b, start, b->report->offset, 1, &b->report->member));
+    return ms_decode(&decoder, start, &what.what, b->options->members, &b->report->values);
+}
+
 static struct ms_error *build_in_heap(struct builder *b, const struct ms_segment *segment)
 {
     struct ms_path_report *report = b->report;
@@ -248,6 +308,7 @@ static struct ms_error *build_in_heap(struct builder *b, const struct ms_segment
     report->offset = report->address - report->block.address;
     if (!report->block.live)
         return collect_root_word(b); /* memory that others took from the heap is a root */
+    MS_TRY(collect_members(b, start));
     MS_TRY(collect_incoming(b, start));
     MS_TRY(collect_outgoing(b, start));
     return collect_chains(b, start);
@@ -263,6 +324,8 @@ static struct ms_error *build(struct builder *b)
         return ms_error(MS_TARGET, "%s: no map holds the address 0x%" PRIx64,
                         b->image->origin ? b->image->origin : "the target", report->address);
     MS_TRY(ms_mark(b->scan, &reach));
+    MS_TRY(ms_knowledge_new(b->scan, b->image, b->symbols, b->options->types, MS_TYPE_ALL, &report->knowledge));
+    b->knowledge = report->knowledge;
     const struct ms_segment *segment = ms_heap_segment(&b->scan->heap, report->address);
     if (segment)
         return build_in_heap(b, segment);
@@ -288,19 +351,35 @@ ms_result ms_path(struct ms_scan *scan, struct ms_image *image, struct ms_symbol
     return error;
 }
 
+static void free_chain(struct ms_path_chain *chain)
+{
+    for (size_t i = 0; i < chain->steps.count; i++)
+        free(chain->steps.items[i].member);
+    free(chain->expression);
+    ms_place_free(&chain->root);
+    ms_vector_free(&chain->steps);
+}
+
+static void free_edge(struct ms_path_edge *edge)
+{
+    free(edge->member);
+    ms_place_free(&edge->place);
+}
+
 void ms_path_report_free(struct ms_path_report *report)
 {
     for (size_t i = 0; i < report->incoming.count; i++)
-        ms_place_free(&report->incoming.items[i].place);
+        free_edge(&report->incoming.items[i]);
     for (size_t i = 0; i < report->outgoing.count; i++)
-        ms_place_free(&report->outgoing.items[i].place);
-    for (size_t i = 0; i < report->chains.count; i++) {
-        ms_place_free(&report->chains.items[i].root);
-        ms_vector_free(&report->chains.items[i].steps);
-    }
+        free_edge(&report->outgoing.items[i]);
+    for (size_t i = 0; i < report->chains.count; i++)
+        free_chain(&report->chains.items[i]);
     ms_vector_free(&report->incoming);
     ms_vector_free(&report->outgoing);
     ms_vector_free(&report->chains);
+    ms_values_free(&report->values);
+    free(report->member);
     ms_place_free(&report->place);
     ms_names_free(report->names);
+    ms_knowledge_free(report->knowledge);
 }

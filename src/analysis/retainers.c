@@ -9,6 +9,8 @@
  * than this is a list, and then any place on it would be as good.
  */
 #define LONGEST_WAY 100u
+/* Each takes a search from the roots on. */
+#define ROOTS_NAMED 20u
 
 struct top {
     uint64_t retained;
@@ -48,27 +50,24 @@ static struct ms_error *add_top(struct tops *tops, uint64_t retained, uint32_t p
     return NULL;
 }
 
-static struct ms_owner describe(const struct ms_scan *scan, struct ms_symbols *symbols,
-                                const struct ms_dominators *tree, uint32_t position, uint64_t live)
+static struct ms_error *describe(const struct ms_scan *scan, const struct ms_dominators *tree, uint32_t position,
+                                 const struct ms_heap_report *report, struct ms_owner *owner)
 {
     const struct ms_heap *heap = &scan->heap;
     const uint64_t start = tree->start[position];
-    struct ms_known known = ms_block_known(scan, symbols, start);
-    struct ms_owner owner = {
+    struct ms_known known;
+    MS_TRY(ms_block_known(report->knowledge, start, &known));
+    *owner = (struct ms_owner){
         .address = ms_granule_address(heap, start),
         .size = ms_block_size(heap, start),
         .retained = tree->retained[position],
         .retained_blocks = tree->end[position] - position,
-        .share = ms_share(tree->retained[position], live),
-        .type = known.type,
+        .share = ms_share(tree->retained[position], report->live.bytes),
+        .by = known.by,
         .module = known.module,
     };
-    const struct ms_sample *sample = ms_block_sample(heap, start);
-    if (sample) {
-        owner.preview_size = ms_text_length(sample->bytes, owner.size);
-        memcpy(owner.preview, sample->bytes, owner.preview_size);
-    }
-    return owner;
+    owner->preview_size = ms_block_preview(heap, start, owner->preview);
+    return ms_known_text(report->knowledge, &known, &owner->type);
 }
 
 /* Of the blocks right below POSITION the one that retains at least LEAST, or 0. */
@@ -113,9 +112,25 @@ static struct ms_error *collect(const struct ms_dominators *tree, struct tops *t
     return NULL;
 }
 
-struct ms_error *ms_find_retainers(const struct ms_scan *scan, struct ms_symbols *symbols,
-                                   const struct ms_dominators *tree, const struct ms_heap_options *options,
-                                   struct ms_heap_report *report)
+/* Describes the block at POSITION, and adds it to the lists that it belongs to. */
+static struct ms_error *add_retainer(const struct ms_scan *scan, const struct ms_dominators *tree, uint32_t position,
+                                     bool listed, bool suspect, struct ms_heap_report *report)
+{
+    struct ms_retainer retainer = {0};
+    MS_TRY(describe(scan, tree, position, report, &retainer.block));
+    const uint32_t gathers = gathering_point(tree, position);
+    if (gathers)
+        MS_TRY(describe(scan, tree, gathers, report, &retainer.gathers));
+    struct ms_retainer *slot = listed ? ms_vector_add(&report->retainers) : NULL;
+    if (slot)
+        *slot = retainer;
+    else if (listed)
+        return ms_error_nomem("the retainers");
+    return suspect ? add_suspect(report, &retainer) : NULL;
+}
+
+struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                   const struct ms_heap_options *options, struct ms_heap_report *report)
 {
     /* No more than these can be suspects, whatever is asked for. */
     const size_t most_suspects = 100 / MS_SUSPECT_PERCENT, limit = options->retainer_limit;
@@ -127,17 +142,39 @@ struct ms_error *ms_find_retainers(const struct ms_scan *scan, struct ms_symbols
         bool listed = i < limit && tree->retained[position] >= options->min_bytes;
         if (!suspect && !listed)
             break;
-        struct ms_retainer retainer = {.block = describe(scan, symbols, tree, position, report->live.bytes)};
-        uint32_t gathers = gathering_point(tree, position);
-        if (gathers)
-            retainer.gathers = describe(scan, symbols, tree, gathers, report->live.bytes);
-        struct ms_retainer *slot = listed ? ms_vector_add(&report->retainers) : NULL;
-        if (slot)
-            *slot = retainer;
-        error = listed && !slot ? ms_error_nomem("the retainers") : NULL;
-        if (!error && suspect)
-            error = add_suspect(report, &retainer);
+        error = add_retainer(scan, tree, position, listed, suspect, report);
     }
     ms_vector_free(&tops.list);
     return error;
+}
+
+/* --- the roots that hold them ------------------------------------------------------------------ */
+
+/* Where the shortest chain to OWNER begins. */
+static struct ms_error *name_root(const struct ms_scan *scan, struct ms_names *names,
+                                  const struct ms_heap_report *report, struct ms_owner *owner)
+{
+    const struct ms_segment *segment = ms_heap_segment(&scan->heap, owner->address);
+    const uint64_t start = ms_address_granule(segment, owner->address);
+    struct ms_chains chains;
+    struct ms_place place = {0};
+    MS_TRY(ms_find_chains(scan, start, MS_NOTHING, 1, &chains));
+    struct ms_error *error = NULL;
+    if (chains.list.count && chains.list.items[0].root)
+        error = ms_name_root(names, chains.list.items[0].root, &place);
+    if (!error && place.text)
+        error = ms_known_intern(report->knowledge, place.text, &owner->root);
+    ms_place_free(&place);
+    ms_chains_free(&chains);
+    return error;
+}
+
+struct ms_error *ms_name_retainers(const struct ms_scan *scan, struct ms_names *names,
+                                   struct ms_heap_report *report)
+{
+    for (size_t i = 0; i < report->retainers.count && i < ROOTS_NAMED; i++)
+        MS_TRY(name_root(scan, names, report, &report->retainers.items[i].block));
+    for (size_t i = 0; i < report->suspects.count; i++)
+        MS_TRY(name_root(scan, names, report, &report->suspects.items[i].retainer.block));
+    return NULL;
 }

@@ -5,8 +5,11 @@
 #include "memscope/histogram.h"
 
 /* Fills report->retainers, report->live being known, and adds those that are suspects. */
-struct ms_error *ms_find_retainers(const struct ms_scan *scan, struct ms_symbols *symbols,
-                                   const struct ms_dominators *tree, const struct ms_heap_options *options,
+struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                   const struct ms_heap_options *options, struct ms_heap_report *report);
+
+/* Names the roots that hold the first of them and the suspects. */
+struct ms_error *ms_name_retainers(const struct ms_scan *scan, struct ms_names *names,
                                    struct ms_heap_report *report);
 
 /* Is RETAINED more of the live heap than one should have? */

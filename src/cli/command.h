@@ -45,11 +45,21 @@ char *ms_help_filter(int key, const char *text, void *input);
  * that. */
 bool ms_parse_size(const char *text, uint64_t *bytes);
 
+/* A progress line on stderr, when that is a terminal that takes it; progress.c. */
+struct ms_progress {
+    bool shown;
+    uint64_t last_ns; /* when it was last drawn */
+};
+void ms_progress_show(void *progress, const char *stage, uint64_t done, uint64_t total);
+void ms_progress_clear(struct ms_progress *progress);
+
 /* An image of the target and what was found in it; session.c. */
 struct ms_session {
     struct ms_scan *scan;
     struct ms_image *image;
     struct ms_symbols *symbols; /* NULL until ms_session_symbols() */
+    struct ms_types *types;     /* NULL until ms_session_types() */
+    struct ms_progress progress;
 };
 
 /* Without a heap that is understood a report would be a lie: the error says WHAT cannot be done, and why. */
@@ -59,15 +69,9 @@ ms_result ms_session_require_heap(const struct ms_session *session, const char *
 ms_result ms_session_open(const struct ms_common *common, bool full, bool account,
                           struct ms_session *session);
 ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *session);
+/* The symbols, and types that are read with progress as they are asked for. */
+ms_result ms_session_types(const struct ms_common *common, struct ms_session *session);
 void ms_session_close(struct ms_session *session);
-
-/* A progress line on stderr, when that is a terminal that takes it; progress.c. */
-struct ms_progress {
-    bool shown;
-    uint64_t last_ns; /* when it was last drawn */
-};
-void ms_progress_show(void *progress, const char *stage, uint64_t done, uint64_t total);
-void ms_progress_clear(struct ms_progress *progress);
 
 /* Where a report goes: stdout, or a file that is there whole or not at all; report_file.c. */
 struct ms_report_file {

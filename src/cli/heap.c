@@ -9,25 +9,27 @@
 #define RETAINERS_SHOWN 20u
 #define LARGEST_NUMBER  1000000000ul
 
-enum { KEY_BY = MS_KEY_LONG, KEY_SORT, KEY_RETAINED, KEY_MIN_BYTES };
+enum { KEY_BY = MS_KEY_LONG, KEY_SORT, KEY_RETAINED, KEY_MIN_BYTES, KEY_LIST, KEY_NO_TYPES };
 
 struct heap_options {
     struct ms_common common;
     enum ms_heap_by by;
     int sort; /* enum ms_heap_sort; -1: not given */
-    bool retained;
+    bool retained, list, no_types;
     uint64_t min_bytes;
     size_t number; /* 0: not given */
 };
 
 static const struct argp_option options[] = {
     {"by", KEY_BY, "WHAT", 0,
-     "What makes a group: type (C++ classes by their vtables, text, else the size), size, module "
+     "What makes a group: type (by debug information and vtables, text, else the size), size, module "
      "(whose read-only data the first word points to) or arena (type)",
      0},
     {"sort", KEY_SORT, "FIGURE", 0, "Order of groups: bytes, blocks or retained (bytes)", 0},
     {"retained", KEY_RETAINED, NULL, 0,
      "List the blocks that retain most too, and sort by what is retained", 0},
+    {"list", KEY_LIST, NULL, 0, "Every live block too", 0},
+    {"no-types", KEY_NO_TYPES, NULL, 0, "Do without debug information: classes by vtables alone", 0},
     {"min-bytes", KEY_MIN_BYTES, "SIZE", 0,
      "Leave out what neither has nor retains SIZE bytes (k, M, G: binary)", 0},
     {NULL, 'n', "N", 0, "At most N groups and N retainers", 0},
@@ -71,6 +73,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_RETAINED:
         heap->retained = true;
         return 0;
+    case KEY_LIST:
+        heap->list = true;
+        return 0;
+    case KEY_NO_TYPES:
+        heap->no_types = true;
+        return 0;
     case KEY_MIN_BYTES:
         if (!ms_parse_size(argument, &heap->min_bytes))
             argp_error(state, "--min-bytes %s: not a size such as 4096, 64k or 1M", argument);
@@ -108,9 +116,10 @@ static ms_result write_report(const struct heap_options *options_given,
     struct ms_view view = ms_common_view(common, &file);
     struct ms_error *error = NULL;
     if (common->json)
-        error = ms_heap_json_write(&view, session->image, &session->scan->heap, report);
+        error = ms_heap_json_write(&view, session->image, session->scan, report, options_given->list);
     else
-        ms_heap_text(&view, session->image, &session->scan->heap, report, options_given->retained);
+        error = ms_heap_text(&view, session->image, session->scan, report, options_given->retained,
+                             options_given->list);
     return ms_report_file_close(&file, error);
 }
 
@@ -118,7 +127,7 @@ static ms_result analyse(const struct heap_options *heap, struct ms_session *ses
                          enum ms_status *status)
 {
     MS_TRY(ms_session_require_heap(session, "cannot tell its blocks"));
-    MS_TRY(ms_session_symbols(&heap->common, session));
+    MS_TRY(ms_session_types(&heap->common, session));
     bool all = heap->common.json || heap->common.verbose;
     enum ms_heap_sort usual = heap->retained ? MS_SORT_RETAINED : MS_SORT_BYTES;
     struct ms_heap_options what = {
@@ -127,9 +136,12 @@ static ms_result analyse(const struct heap_options *heap, struct ms_session *ses
         .min_bytes = heap->min_bytes,
         .group_limit = heap->number ? heap->number : all ? SIZE_MAX : GROUPS_SHOWN,
         .retainer_limit = heap->number ? heap->number : RETAINERS_SHOWN,
+        .types = heap->no_types ? NULL : session->types,
     };
     struct ms_heap_report report = {0};
-    MS_TRY(ms_heap_report(session->scan, session->image, session->symbols, &what, &report));
+    struct ms_error *failed = ms_heap_report(session->scan, session->image, session->symbols, &what, &report);
+    ms_progress_clear(&session->progress);
+    MS_TRY(failed);
     report.complete = report.complete && !session->image->incomplete;
     *status = report.complete ? MS_OK : MS_INCOMPLETE;
     struct ms_error *error = write_report(heap, session, &report);

@@ -4,18 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_LIST = MS_KEY_LONG, KEY_MIN_BYTES, KEY_KINDS, KEY_SUPPRESSIONS, KEY_FULL };
+enum { KEY_LIST = MS_KEY_LONG, KEY_MIN_BYTES, KEY_KINDS, KEY_SUPPRESSIONS, KEY_FULL, KEY_SHOW, KEY_NO_TYPES };
 
 #define BIT(kind)     (1u << (kind))
 #define KINDS_ALL     (BIT(MS_LEAK_KINDS) - 1)
 #define KINDS_DEFAULT (BIT(MS_DEFINITE) | BIT(MS_POSSIBLE))
 #define KINDS_LISTED  (KINDS_DEFAULT | BIT(MS_INDIRECT))
 
+/* Members that are decoded of each group's sample; with --verbose the most. */
+#define MEMBERS_SHOWN 24u
+#define MEMBERS_MOST  10000u
+
 struct leaks_options {
     struct ms_common common;
     unsigned kinds; /* 0: not given */
     uint64_t min_bytes;
-    bool list, full;
+    bool list, full, show, no_types;
     const char *suppressions; /* a file, or NULL */
 };
 
@@ -31,6 +35,9 @@ static const struct argp_option options[] = {
      "Leave out leaks whose type or module matches a line leak:PATTERN of FILE, as "
      "LeakSanitizer has them",
      0},
+    {"show", KEY_SHOW, NULL, 0,
+     "The members of the first block of each group, with their values; copies all memory, as --full", 0},
+    {"no-types", KEY_NO_TYPES, NULL, 0, "Do without debug information: classes by vtables alone", 0},
     {"full", KEY_FULL, NULL, 0,
      "Copy all memory of the target first: more to read later, a longer "
      "stop, more memory",
@@ -79,6 +86,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_FULL:
         leaks->full = true;
+        return 0;
+    case KEY_SHOW:
+        leaks->show = true;
+        return 0;
+    case KEY_NO_TYPES:
+        leaks->no_types = true;
         return 0;
     case KEY_SUPPRESSIONS:
         leaks->suppressions = argument;
@@ -133,7 +146,7 @@ static ms_result analyse(const struct leaks_options *leaks, struct ms_session *s
                          const struct ms_suppressions *suppressions, enum ms_status *status)
 {
     MS_TRY(ms_session_require_heap(session, "cannot look for leaks"));
-    MS_TRY(ms_session_symbols(&leaks->common, session));
+    MS_TRY(ms_session_types(&leaks->common, session));
     struct ms_leak_options what = {
         .kinds = leaks->kinds  ? leaks->kinds
                  : leaks->list ? KINDS_LISTED
@@ -141,10 +154,15 @@ static ms_result analyse(const struct leaks_options *leaks, struct ms_session *s
         .min_bytes = leaks->min_bytes,
         .list = leaks->list,
         .suppressions = suppressions,
+        .types = leaks->no_types ? NULL : session->types,
+        .show = !leaks->show             ? 0
+                : leaks->common.verbose ? MEMBERS_MOST
+                                        : MEMBERS_SHOWN,
     };
     struct ms_leak_report report = {0};
     struct ms_error *error =
         ms_leaks(session->scan, session->image, session->symbols, &what, &report);
+    ms_progress_clear(&session->progress);
     if (!error) {
         report.complete = report.complete && !session->image->incomplete;
         *status = !report.complete                   ? MS_INCOMPLETE
@@ -165,7 +183,7 @@ ms_result ms_command_leaks(int argc, char **argv, enum ms_status *status)
     if (leaks.suppressions)
         MS_TRY(ms_suppressions_read(leaks.suppressions, &suppressions));
     struct ms_session session;
-    struct ms_error *error = ms_session_open(&leaks.common, leaks.full, false, &session);
+    struct ms_error *error = ms_session_open(&leaks.common, leaks.full || leaks.show, false, &session);
     if (!error) {
         error = analyse(&leaks, &session, leaks.suppressions ? &suppressions : NULL, status);
         ms_session_close(&session);

@@ -9,16 +9,23 @@
 #define EDGES_SHOWN 10u
 #define EDGES_MOST  1000u
 #define CHAINS_MOST 1000u
+/* Members that are decoded. */
+#define MEMBERS_SHOWN 64u
+#define MEMBERS_MOST  10000u
+
+enum { KEY_NO_TYPES = MS_KEY_LONG };
 
 struct path_options {
     struct ms_common common;
     bool address_given;
     uint64_t address;
     uint64_t chains;
+    bool no_types;
 };
 
 static const struct argp_option options[] = {
     {"chains", 'n', "N", 0, "Show up to N chains, each from another root, the shortest first (1)", 0},
+    {"no-types", KEY_NO_TYPES, NULL, 0, "Do without debug information", 0},
     {0},
 };
 
@@ -58,6 +65,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'n':
         if (!parse_number(argument, &path->chains) || path->chains < 1 || path->chains > CHAINS_MOST)
             argp_error(state, "--chains %s: not a number from 1 to %u", argument, CHAINS_MOST);
+        return 0;
+    case KEY_NO_TYPES:
+        path->no_types = true;
         return 0;
     case ARGP_KEY_ARG:
         return take_argument(state, path, argument);
@@ -112,14 +122,18 @@ static ms_result analyse(const struct path_options *path, struct ms_session *ses
                          enum ms_status *status)
 {
     warn_of_allocator(session);
-    MS_TRY(ms_session_symbols(&path->common, session));
+    MS_TRY(ms_session_types(&path->common, session));
     struct ms_path_options what = {
         .address = path->address,
         .chains = path->chains,
+        .types = path->no_types ? NULL : session->types,
+        .members = path->common.verbose ? MEMBERS_MOST : MEMBERS_SHOWN,
         .edges = path->common.json || path->common.verbose ? EDGES_MOST : EDGES_SHOWN,
     };
     struct ms_path_report report;
-    MS_TRY(ms_path(session->scan, session->image, session->symbols, &what, &report));
+    struct ms_error *failed = ms_path(session->scan, session->image, session->symbols, &what, &report);
+    ms_progress_clear(&session->progress);
+    MS_TRY(failed);
     report.complete = report.complete && session->scan->heap.allocator;
     *status = report.complete ? MS_OK : MS_INCOMPLETE;
     struct ms_error *error = write_report(&path->common, session, &report);
@@ -133,7 +147,7 @@ ms_result ms_command_path(int argc, char **argv, enum ms_status *status)
     if (argp_parse(&argp, argc, argv, 0, NULL, &path) != 0)
         return ms_error_nomem("the command line");
     struct ms_session session;
-    MS_TRY(ms_session_open(&path.common, false, false, &session));
+    MS_TRY(ms_session_open(&path.common, true, false, &session));
     struct ms_error *error = analyse(&path, &session, status);
     ms_session_close(&session);
     return error;

@@ -5,23 +5,26 @@
 
 #include "memscope/capture.h"
 
+static bool shows_progress(const struct ms_common *common)
+{
+    return !common->quiet && isatty(STDERR_FILENO);
+}
+
 static ms_result capture(const struct ms_common *common, bool full, bool account,
                          struct ms_session *session)
 {
     MS_TRY(ms_scan_new(&session->scan));
-    struct ms_progress progress = {0};
-    bool show = !common->quiet && isatty(STDERR_FILENO);
     struct ms_capture_options options = {
         .full = full,
         .account = account,
         .exe = common->exe,
         .sysroot = common->sysroot,
-        .progress = show ? ms_progress_show : NULL,
-        .progress_context = &progress,
+        .progress = shows_progress(common) ? ms_progress_show : NULL,
+        .progress_context = &session->progress,
         .sink = ms_scan_sink(session->scan),
     };
     struct ms_error *error = ms_open_target(common->target, &options, &session->image);
-    ms_progress_clear(&progress);
+    ms_progress_clear(&session->progress);
     return error;
 }
 
@@ -47,6 +50,13 @@ ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *
     return ms_symbols_new(session->image, &options, &session->symbols);
 }
 
+ms_result ms_session_types(const struct ms_common *common, struct ms_session *session)
+{
+    MS_TRY(ms_session_symbols(common, session));
+    return ms_types_new(session->symbols, session->image, shows_progress(common) ? ms_progress_show : NULL,
+                        &session->progress, &session->types);
+}
+
 ms_result ms_session_require_heap(const struct ms_session *session, const char *what)
 {
     const struct ms_heap *heap = &session->scan->heap;
@@ -59,7 +69,8 @@ ms_result ms_session_require_heap(const struct ms_session *session, const char *
 
 void ms_session_close(struct ms_session *session)
 {
-    /* Symbols and scan look into the image. */
+    /* Types look into symbols, and those and the scan into the image. */
+    ms_types_free(session->types);
     ms_symbols_free(session->symbols);
     ms_scan_free(session->scan);
     ms_image_free(session->image);

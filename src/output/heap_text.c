@@ -12,12 +12,12 @@
 /* --- what things are --------------------------------------------------------------------------- */
 
 /* "Widget (libwidgets.so) "some text"", each as far as it is known, with a blank before each. */
-static void write_known(FILE *out, const char *type, const char *module, const uint8_t *preview,
-                        unsigned preview_size)
+static void write_known(FILE *out, const char *type, enum ms_evidence by, const char *module,
+                        const uint8_t *preview, unsigned preview_size)
 {
     if (type) {
         putc(' ', out);
-        ms_write_name(out, type);
+        ms_write_type(out, type, by);
     }
     if (module) {
         fputs(" (", out);
@@ -36,8 +36,9 @@ static void write_group_name(FILE *out, const struct ms_heap_group *group)
     char count[32];
     switch (group->kind) {
     case MS_GROUP_CLASS:
-        ms_write_name(out, group->type);
-        write_known(out, NULL, group->module, NULL, 0);
+    case MS_GROUP_TYPE:
+        ms_write_type(out, group->type, group->by);
+        write_known(out, NULL, MS_BY_NOTHING, group->module, NULL, 0);
         return;
     case MS_GROUP_TEXT:
         fputs("text", out);
@@ -62,14 +63,18 @@ static void write_group_name(FILE *out, const struct ms_heap_group *group)
     size_t length = ms_preview_length(group->preview, group->preview_size);
     if (length)
         fputs(", one of them", out);
-    write_known(out, NULL, NULL, group->preview, group->preview_size);
+    write_known(out, NULL, MS_BY_NOTHING, NULL, group->preview, group->preview_size);
 }
 
-/* "0x55… Widget (libwidgets.so)" */
+/* "0x55… Widget (libwidgets.so), held by redis.c:server.db" */
 static void write_owner(FILE *out, const struct ms_owner *owner)
 {
     fprintf(out, "0x%" PRIx64, owner->address);
-    write_known(out, owner->type, owner->module, owner->preview, owner->preview_size);
+    write_known(out, owner->type, owner->by, owner->module, owner->preview, owner->preview_size);
+    if (owner->root) {
+        fputs(", held by ", out);
+        ms_write_name(out, owner->root);
+    }
 }
 
 /* --- the verdict ------------------------------------------------------------------------------- */
@@ -200,15 +205,68 @@ static void write_groups(const struct ms_view *view, const struct ms_heap_report
     write_others(view, report);
 }
 
-void ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
-                  const struct ms_heap_report *report, bool retainers)
+/* "types: 85.3% of the bytes: 60.1% by pointer, 25.2% by vtable; 3.0% guessed (?); 11.7% not known" */
+static void write_typed(const struct ms_view *view, const struct ms_heap_report *report)
+{
+    uint64_t certain = 0, live = report->live.bytes;
+    char share[16];
+    if (!report->types_sought && report->typed[MS_BY_NOTHING].bytes == live)
+        return;
+    for (int by = MS_BY_POINTER; by < MS_EVIDENCES; by++)
+        certain += report->typed[by].bytes;
+    fprintf(view->out, "types: known of %s of the bytes", ms_share_text(certain, live, share));
+    const char *gap = " (";
+    for (int by = MS_EVIDENCES - 1; by >= MS_BY_POINTER; by--) {
+        if (!report->typed[by].bytes)
+            continue;
+        fprintf(view->out, "%s%s by %s", gap, ms_share_text(report->typed[by].bytes, live, share),
+                ms_evidence_names[by]);
+        gap = ", ";
+    }
+    if (certain)
+        putc(')', view->out);
+    if (report->typed[MS_BY_GUESS].bytes)
+        fprintf(view->out, "; of %s guessed from the size alone (?)",
+                ms_share_text(report->typed[MS_BY_GUESS].bytes, live, share));
+    putc('\n', view->out);
+}
+
+static struct ms_error *write_block(void *context, const struct ms_listed_block *block)
+{
+    FILE *out = context;
+    if (ferror(out)) /* nobody reads any more */
+        return NULL;
+    fprintf(out, "%#-18" PRIx64 " %15" PRIu64 "  ", block->address, block->size);
+    ms_write_type(out, block->type ? block->type : "-", block->by);
+    putc('\n', out);
+    return NULL;
+}
+
+static ms_result write_blocks(const struct ms_view *view, const struct ms_scan *scan,
+                              const struct ms_heap_report *report)
+{
+    putc('\n', view->out);
+    ms_style_begin(view, MS_STYLE_HEAD);
+    fprintf(view->out, "%-18s %15s  type", "address", "bytes");
+    ms_style_end(view);
+    putc('\n', view->out);
+    return ms_each_live_block(scan, report, write_block, view->out);
+}
+
+ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_scan *scan,
+                       const struct ms_heap_report *report, bool retainers, bool list)
 {
     write_verdict(view, report);
-    if (view->quiet)
-        return;
-    write_suspects(view, report);
-    if (retainers)
-        write_retainers(view, report);
-    write_groups(view, report);
-    ms_write_footer(view, image, heap, report->complete);
+    if (!view->quiet) {
+        write_suspects(view, report);
+        if (retainers)
+            write_retainers(view, report);
+        write_groups(view, report);
+        write_typed(view, report);
+    }
+    if (list)
+        MS_TRY(write_blocks(view, scan, report));
+    if (!view->quiet)
+        ms_write_footer(view, image, &scan->heap, report->complete);
+    return NULL;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,18 @@ json_t *ms_json_with(json_t *object, const char *name, json_t *value)
     return NULL;
 }
 
+json_t *ms_json_with_item(json_t *array, json_t *item)
+{
+    if (!array) {
+        json_decref(item);
+        return NULL;
+    }
+    if (json_array_append_new(array, item) == 0)
+        return array;
+    json_decref(array);
+    return NULL;
+}
+
 json_t *ms_json_count(uint64_t count)
 {
     return json_integer((json_int_t)count);
@@ -70,6 +83,64 @@ json_t *ms_json_tally(const struct ms_tally *tally)
 {
     json_t *object = ms_json_with(json_object(), "blocks", ms_json_count(tally->blocks));
     return ms_json_with(object, "bytes", ms_json_count(tally->bytes));
+}
+
+json_t *ms_json_evidence(enum ms_evidence by)
+{
+    return by ? json_string(ms_evidence_names[by]) : json_null();
+}
+
+/* Numbers that JSON has not are strings. */
+static json_t *value_json(const struct ms_value *value)
+{
+    char text[32];
+    switch (value->kind) {
+    case MS_VALUE_UNREADABLE:
+        break;
+    case MS_VALUE_SIGNED:
+        return json_integer((json_int_t)value->number.i);
+    case MS_VALUE_UNSIGNED:
+        if (value->number.u <= INT64_MAX)
+            return ms_json_count(value->number.u);
+        snprintf(text, sizeof text, "%" PRIu64, value->number.u);
+        return json_string(text);
+    case MS_VALUE_REAL:
+        if (isfinite(value->number.real))
+            return json_real(value->number.real);
+        snprintf(text, sizeof text, "%g", value->number.real);
+        return json_string(text);
+    case MS_VALUE_BOOL:
+        return json_boolean(value->number.u);
+    case MS_VALUE_TEXT:
+        return ms_json_escaped(value->bytes, value->size);
+    case MS_VALUE_POINTER:
+        return ms_json_address(value->number.u);
+    }
+    return json_null();
+}
+
+json_t *ms_json_values(const struct ms_values *values)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < values->list.count; i++) {
+        const struct ms_value *value = &values->list.items[i];
+        json_t *object = ms_json_with(json_object(), "name", ms_json_string(value->path));
+        object = ms_json_with(object, "type", ms_json_string(value->type->name));
+        object = ms_json_with(object, "offset", ms_json_count(value->offset));
+        object = ms_json_with(object, "value", value_json(value));
+        array = ms_json_with_item(array, ms_json_with(object, "target", ms_json_string(value->target)));
+    }
+    return array;
+}
+
+ms_result ms_json_write_string(FILE *out, const char *text)
+{
+    json_t *string = ms_json_string(text);
+    if (!string)
+        return ms_error_nomem("the list of blocks");
+    json_dumpf(string, out, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    json_decref(string);
+    return NULL;
 }
 
 static json_t *warnings_json(const struct ms_image *image)

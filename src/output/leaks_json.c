@@ -25,7 +25,19 @@ static json_t *preview_json(const struct ms_leak_group *group)
     return length ? ms_json_escaped(group->preview, length) : json_null();
 }
 
-static json_t *group_json(const struct ms_leak_group *group)
+static json_t *holds_json(const struct ms_leak_group *group)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < MS_GROUP_HOLDS && group->holds[i].type; i++) {
+        const struct ms_leak_held *held = &group->holds[i];
+        json_t *object = ms_json_with(json_object(), "type", ms_json_string(held->type));
+        object = ms_json_with(object, "guess", json_boolean(held->guess));
+        array = ms_json_with_item(array, ms_json_with(object, "blocks", ms_json_count(held->blocks)));
+    }
+    return array;
+}
+
+static json_t *group_json(const struct ms_leak_group *group, bool show)
 {
     json_t *object = json_object();
     object = ms_json_with(object, "kind", json_string(ms_leak_names[group->kind]));
@@ -34,18 +46,21 @@ static json_t *group_json(const struct ms_leak_group *group)
     object = ms_json_with(object, "indirect_blocks", ms_json_count(group->indirect_blocks));
     object = ms_json_with(object, "indirect_bytes", ms_json_count(group->indirect_bytes));
     object = ms_json_with(object, "type", ms_json_string(group->type));
+    object = ms_json_with(object, "type_by", ms_json_evidence(group->by));
+    object = ms_json_with(object, "holds", holds_json(group));
     object = ms_json_with(object, "size", ms_json_count(group->size));
     object = ms_json_with(object, "ring", json_boolean(group->ring));
     object = ms_json_with(object, "module", ms_json_string(group->module));
     object = ms_json_with(object, "preview", preview_json(group));
-    return ms_json_with(object, "sample", samples_json(group));
+    object = ms_json_with(object, "sample", samples_json(group));
+    return show ? ms_json_with(object, "members", ms_json_values(&group->values)) : object;
 }
 
 static json_t *groups_json(const struct ms_leak_report *report)
 {
     json_t *array = json_array();
     for (size_t i = 0; array && i < report->groups.count; i++) {
-        if (json_array_append_new(array, group_json(&report->groups.items[i]))) {
+        if (json_array_append_new(array, group_json(&report->groups.items[i], report->shown))) {
             json_decref(array);
             return NULL;
         }
@@ -70,32 +85,24 @@ static ms_result write_block(FILE *out, const struct ms_leak_block *block, bool 
             "%s\n      {\"address\": \"0x%" PRIx64 "\", \"size\": %" PRIu64
             ", \"kind\": \"%s\", \"type\": ",
             first ? "" : ",", block->address, block->size, ms_leak_names[block->kind]);
-    if (!block->type) {
-        fputs("null}", out);
-        return NULL;
-    }
-    json_t *type = ms_json_string(block->type);
-    if (!type)
-        return ms_error_nomem("the list of blocks");
-    json_dumpf(type, out, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
-    json_decref(type);
-    putc('}', out);
+    MS_TRY(ms_json_write_string(out, block->type));
+    if (block->by)
+        fprintf(out, ", \"type_by\": \"%s\"}", ms_evidence_names[block->by]);
+    else
+        fputs(", \"type_by\": null}", out);
     return NULL;
 }
 
-/* How a document ends whose last member is an object: the list goes in before. */
-#define TAIL "\n  }\n}"
-
 static ms_result write_listed(FILE *out, const char *document, const struct ms_leak_report *report)
 {
-    size_t length = strlen(document) - strlen(TAIL);
+    size_t length = strlen(document) - strlen(MS_JSON_TAIL);
     fwrite(document, 1, length, out);
     fputs(",\n    \"blocks\": [", out);
     /* Stops early when nobody reads any more. */
     for (size_t i = 0; i < report->blocks.count && !ferror(out); i++)
         MS_TRY(write_block(out, &report->blocks.items[i], i == 0));
     fputs(report->blocks.count ? "\n    ]" : "]", out);
-    fputs(TAIL "\n", out);
+    fputs(MS_JSON_TAIL "\n", out);
     return NULL;
 }
 

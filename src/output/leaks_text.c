@@ -12,6 +12,8 @@
 #define SAMPLES_SHOWN 2u
 /* Column of a group's description. */
 #define WHAT_COLUMN 60
+/* Column of its members. */
+#define VALUES_COLUMN 13
 
 static const struct {
     const char *title, *meaning;
@@ -71,12 +73,30 @@ static void write_verdict(const struct ms_view *view, const struct ms_leak_repor
     }
 }
 
+/* " (holds 2 struct buf, 1 char [64])": of each leak, or of all together when they differ. */
+static void write_holds(FILE *out, const struct ms_leak_group *group)
+{
+    bool alike = true;
+    char count[32];
+    for (size_t i = 0; i < MS_GROUP_HOLDS && group->holds[i].type; i++)
+        alike = alike && group->holds[i].each;
+    if (!group->holds[0].type)
+        return;
+    fputs(alike ? " (holds " : " (they hold ", out);
+    for (size_t i = 0; i < MS_GROUP_HOLDS && group->holds[i].type; i++) {
+        const struct ms_leak_held *held = &group->holds[i];
+        fprintf(out, "%s%s ", i ? ", " : "", ms_count_text(alike ? held->each : held->blocks, count));
+        ms_write_type(out, held->type, held->guess ? MS_BY_GUESS : MS_BY_NOTHING);
+    }
+    fputs(group->holds_more ? ", ...)" : ")", out);
+}
+
 /* "Widget (libwidgets.so) in a ring "some text""; false when nothing is known. */
 static bool write_known(FILE *out, const struct ms_leak_group *group)
 {
     const char *gap = "";
     if (group->type) {
-        ms_write_name(out, group->type);
+        ms_write_type(out, group->type, group->by);
         gap = " ";
     }
     if (group->module) {
@@ -93,6 +113,11 @@ static bool write_known(FILE *out, const struct ms_leak_group *group)
     if (length) {
         fputs(gap, out);
         ms_write_quoted(out, group->preview, length);
+        gap = " ";
+    }
+    if (group->holds[0].type) {
+        fputs(*gap ? "" : "not known", out);
+        write_holds(out, group);
         gap = " ";
     }
     return *gap;
@@ -121,6 +146,15 @@ static void write_group(const struct ms_view *view, const struct ms_leak_group *
         write_samples(view, group);
     else
         putc('\n', view->out);
+    ms_write_values(view, &group->values, VALUES_COLUMN);
+}
+
+static bool is_guess(const struct ms_leak_group *group)
+{
+    bool guess = group->by == MS_BY_GUESS;
+    for (size_t i = 0; i < MS_GROUP_HOLDS && group->holds[i].type; i++)
+        guess = guess || group->holds[i].guess;
+    return guess;
 }
 
 static void write_groups(const struct ms_view *view, const struct ms_leak_report *report)
@@ -136,8 +170,13 @@ static void write_groups(const struct ms_view *view, const struct ms_leak_report
             "bytes each", "together", "they hold", "lost");
     ms_style_end(view);
     putc('\n', view->out);
-    for (size_t i = 0; i < shown; i++)
+    bool guesses = false;
+    for (size_t i = 0; i < shown; i++) {
         write_group(view, &report->groups.items[i]);
+        guesses = guesses || is_guess(&report->groups.items[i]);
+    }
+    if (guesses)
+        fputs("?: a guess, the only type that fits the size\n", view->out);
     if (shown < report->groups.count) {
         char count[32];
         fprintf(view->out, "... and %s more group%s (--verbose)\n",
@@ -160,7 +199,7 @@ static void write_blocks(const struct ms_view *view, const struct ms_leak_report
         const struct ms_leak_block *block = &report->blocks.items[i];
         fprintf(view->out, "%#-18" PRIx64 " %15" PRIu64 "  %-10s", block->address, block->size,
                 ms_leak_names[block->kind]);
-        ms_write_name(view->out, block->type ? block->type : "-");
+        ms_write_type(view->out, block->type ? block->type : "-", block->by);
         putc('\n', view->out);
     }
 }

@@ -5,17 +5,6 @@
 #include "escape.h"
 #include "json.h"
 
-/* ARRAY with one more item, which it takes over; as ms_json_with(). */
-static json_t *with_item(json_t *array, json_t *item)
-{
-    if (array && json_array_append_new(array, item) == 0)
-        return array;
-    if (!array)
-        json_decref(item);
-    json_decref(array);
-    return NULL;
-}
-
 static json_t *place_json(const struct ms_place *place)
 {
     json_t *object = json_object();
@@ -53,7 +42,8 @@ static json_t *brief_json(const struct ms_path_block *block)
     object = ms_json_with(object, "address", ms_json_address(block->address));
     object = ms_json_with(object, "size", ms_json_count(block->size));
     object = ms_json_with(object, "class", json_string(block->class));
-    return ms_json_with(object, "type", ms_json_string(block->type));
+    object = ms_json_with(object, "type", ms_json_string(block->type));
+    return ms_json_with(object, "type_by", ms_json_evidence(block->by));
 }
 
 static json_t *block_json(const struct ms_path_report *report)
@@ -68,7 +58,11 @@ static json_t *block_json(const struct ms_path_report *report)
     object = ms_json_with(object, "mapped", json_boolean(block->mapped));
     object = ms_json_with(object, "arena", block->arena ? ms_json_address(block->arena) : json_null());
     object = ms_json_with(object, "module", ms_json_string(block->module));
-    return ms_json_with(object, "preview", length ? ms_json_escaped(block->preview, length) : json_null());
+    object = ms_json_with(object, "preview", length ? ms_json_escaped(block->preview, length) : json_null());
+    object = ms_json_with(object, "member", ms_json_string(report->member));
+    object = ms_json_with(object, "members_complete", json_boolean(!report->values.more));
+    object = ms_json_with(object, "contents", json_boolean(!report->values.unreadable));
+    return ms_json_with(object, "members", ms_json_values(&report->values));
 }
 
 /* The other end is "root", "block" or "place"; "offset" is of the word, in the block that holds it. */
@@ -79,6 +73,7 @@ static json_t *edge_json(const struct ms_path_edge *edge, bool incoming)
     json_t *object = json_object();
     object = ms_json_with(object, name, is_block ? brief_json(&edge->block) : place_json(&edge->place));
     object = ms_json_with(object, "offset", edge->from_block ? ms_json_count(edge->offset) : json_null());
+    object = ms_json_with(object, "member", ms_json_string(edge->member));
     return ms_json_with(object, "into", edge->to_block ? json_integer(edge->into) : json_null());
 }
 
@@ -87,6 +82,7 @@ static json_t *step_json(const struct ms_path_step *step)
     json_t *object = brief_json(&step->block);
     object = ms_json_with(object, "offset",
                           step->offset == MS_NOTHING ? json_null() : ms_json_count(step->offset));
+    object = ms_json_with(object, "member", ms_json_string(step->member));
     return ms_json_with(object, "into", json_integer(step->into));
 }
 
@@ -94,10 +90,11 @@ static json_t *chain_json(const struct ms_path_chain *chain)
 {
     json_t *steps = json_array();
     for (size_t i = 0; i < chain->steps.count; i++)
-        steps = with_item(steps, step_json(&chain->steps.items[i]));
+        steps = ms_json_with_item(steps, step_json(&chain->steps.items[i]));
     json_t *object = ms_json_with(json_object(), "root",
                                   chain->from_root ? place_json(&chain->root) : json_null());
     object = ms_json_with(object, "length", ms_json_count(chain->length));
+    object = ms_json_with(object, "expression", ms_json_string(chain->expression));
     object = ms_json_with(object, "omitted", ms_json_count(chain->omitted));
     return ms_json_with(object, "steps", steps);
 }
@@ -113,11 +110,11 @@ json_t *ms_path_json(const struct ms_path_report *report)
 {
     json_t *incoming = json_array(), *outgoing = json_array(), *chains = json_array();
     for (size_t i = 0; i < report->incoming.count; i++)
-        incoming = with_item(incoming, edge_json(&report->incoming.items[i], true));
+        incoming = ms_json_with_item(incoming, edge_json(&report->incoming.items[i], true));
     for (size_t i = 0; i < report->outgoing.count; i++)
-        outgoing = with_item(outgoing, edge_json(&report->outgoing.items[i], false));
+        outgoing = ms_json_with_item(outgoing, edge_json(&report->outgoing.items[i], false));
     for (size_t i = 0; i < report->chains.count; i++)
-        chains = with_item(chains, chain_json(&report->chains.items[i]));
+        chains = ms_json_with_item(chains, chain_json(&report->chains.items[i]));
     json_t *path = ms_json_with(json_object(), "address", ms_json_address(report->address));
     path = ms_json_with(path, "region", region_json(report));
     path = ms_json_with(path, "block", block_json(report));

@@ -8,6 +8,8 @@
 
 /* Of a longer chain only so many steps at each end are shown without --verbose. */
 #define STEPS_SHOWN 12u
+/* A longer expression only with --verbose. */
+#define EXPRESSION_MAX 500u
 
 static const char *class_text(const struct ms_path_block *block)
 {
@@ -40,7 +42,7 @@ static void write_block(const struct ms_view *view, const struct ms_path_block *
     fprintf(view->out, "block 0x%" PRIx64 " (%s bytes", block->address, ms_count_text(block->size, size));
     if (block->type) {
         fputs(", ", view->out);
-        ms_write_name(view->out, block->type);
+        ms_write_type(view->out, block->type, block->by);
     }
     if (!plain || strcmp(block->class, "reachable") != 0)
         fprintf(view->out, ", %s", class_text(block));
@@ -68,6 +70,25 @@ static void write_region(const struct ms_view *view, const struct ms_path_report
     putc('\n', view->out);
 }
 
+static void write_type(const struct ms_view *view, const struct ms_path_block *block)
+{
+    static const char *const how[MS_EVIDENCES] = {
+        [MS_BY_NOTHING] = "",
+        [MS_BY_GUESS] = "a guess: the only type that fits the size",
+        [MS_BY_POINTER] = "by a pointer to it",
+        [MS_BY_CONTAINER] = "by the container that holds it",
+        [MS_BY_VTABLE] = "by its vtable",
+    };
+    fputs("type: ", view->out);
+    ms_write_type(view->out, block->type, block->by);
+    fprintf(view->out, " (%s", how[block->by]);
+    if (block->module) {
+        fputs(" in ", view->out);
+        ms_write_name(view->out, block->module);
+    }
+    fputs(")\n", view->out);
+}
+
 static void write_what_block(const struct ms_view *view, const struct ms_path_report *report)
 {
     const struct ms_path_block *block = &report->block;
@@ -84,12 +105,12 @@ static void write_what_block(const struct ms_view *view, const struct ms_path_re
         fprintf(view->out, "%s bytes into ", ms_count_text(report->offset, offset));
     fprintf(view->out, "the %s of %s bytes at 0x%" PRIx64 "\n", block->live ? "block" : "chunk",
             ms_count_text(block->size, size), block->address);
-    if (block->type) {
-        fputs("type: ", view->out);
-        ms_write_name(view->out, block->type);
-        fputs(" (by its vtable in ", view->out);
-        ms_write_name(view->out, block->module ? block->module : "?");
-        fputs(")\n", view->out);
+    if (block->type)
+        write_type(view, block);
+    if (report->member) {
+        fputs("member: ", view->out);
+        ms_write_name(view->out, report->member);
+        putc('\n', view->out);
     }
     size_t length = ms_preview_length(block->preview, block->preview_size);
     if (length) {
@@ -115,7 +136,27 @@ static void write_what(const struct ms_view *view, const struct ms_path_report *
     write_region(view, report);
 }
 
+static void write_members(const struct ms_view *view, const struct ms_path_report *report)
+{
+    if (report->values.list.count == 0)
+        return;
+    write_heading(view, "what it holds");
+    putc('\n', view->out);
+    ms_write_values(view, &report->values, 2);
+}
+
 /* --- pointers ---------------------------------------------------------------------------------- */
+
+/* The word of a block that a pointer is: " .ht[0].table", or " +0x18" when its type does not tell. */
+static void write_word(FILE *out, uint64_t offset, const char *member)
+{
+    if (!member) {
+        fprintf(out, " +0x%" PRIx64, offset);
+        return;
+    }
+    fputs(*member == '[' ? " " : " .", out);
+    ms_write_name(out, member);
+}
 
 static void write_more(const struct ms_view *view, uint64_t more)
 {
@@ -136,7 +177,7 @@ static void write_incoming(const struct ms_view *view, const struct ms_path_repo
         fputs("  ", view->out);
         if (edge->from_block) {
             write_block(view, &edge->block, false);
-            fprintf(view->out, " +0x%" PRIx64, edge->offset);
+            write_word(view->out, edge->offset, edge->member);
         } else {
             ms_write_name(view->out, edge->place.text);
         }
@@ -156,10 +197,13 @@ static void write_outgoing(const struct ms_view *view, const struct ms_path_repo
     fprintf(view->out, ": %s place%s\n", ms_count_text(all, count), all == 1 ? "" : "s");
     for (size_t i = 0; i < report->outgoing.count; i++) {
         const struct ms_path_edge *edge = &report->outgoing.items[i];
-        if (edge->from_block)
-            fprintf(view->out, "  +0x%" PRIx64 " -> ", edge->offset);
-        else
+        if (edge->from_block) {
+            putc(' ', view->out);
+            write_word(view->out, edge->offset, edge->member);
+            fputs(" -> ", view->out);
+        } else {
             fputs("  -> ", view->out);
+        }
         if (edge->to_block) {
             write_block(view, &edge->block, false);
             write_into(view->out, edge->into);
@@ -179,7 +223,20 @@ static void write_step(const struct ms_view *view, const struct ms_path_step *st
     write_block(view, &step->block, true);
     write_into(view->out, step->into);
     if (step->offset != MS_NOTHING)
-        fprintf(view->out, " +0x%" PRIx64, step->offset);
+        write_word(view->out, step->offset, step->member);
+    putc('\n', view->out);
+}
+
+/* As C and gdb can evaluate it. */
+static void write_expression(const struct ms_view *view, const struct ms_path_chain *chain)
+{
+    size_t length = chain->expression ? strlen(chain->expression) : 0;
+    if (length == 0 || (length > EXPRESSION_MAX && !view->verbose))
+        return;
+    fputs("  ", view->out);
+    ms_style_begin(view, MS_STYLE_GOOD);
+    ms_write_name(view->out, chain->expression);
+    ms_style_end(view);
     putc('\n', view->out);
 }
 
@@ -187,6 +244,7 @@ static void write_chain(const struct ms_view *view, const struct ms_path_chain *
 {
     size_t count = chain->steps.count, ends = view->verbose ? MS_PATH_ENDS : STEPS_SHOWN;
     char left[32];
+    write_expression(view, chain);
     if (chain->from_root) {
         fputs("  ", view->out);
         ms_write_name(view->out, chain->root.text);
@@ -228,6 +286,8 @@ void ms_path_text(const struct ms_view *view, const struct ms_image *image, cons
                   const struct ms_path_report *report)
 {
     write_what(view, report);
+    if (!view->quiet)
+        write_members(view, report);
     if (!view->quiet && report->in_heap && report->block.live)
         write_incoming(view, report);
     if (!view->quiet && (!report->in_heap || report->block.live || report->to_blocks))

@@ -68,6 +68,13 @@ void ms_write_tally(FILE *out, const struct ms_tally *tally)
             ms_count_text(tally->blocks, count), tally->blocks == 1 ? "" : "s");
 }
 
+void ms_write_type(FILE *out, const char *type, enum ms_evidence by)
+{
+    ms_write_name(out, type);
+    if (by == MS_BY_GUESS)
+        putc('?', out);
+}
+
 /* "process 123 (/usr/bin/foo), 4 threads, glibc 2.36" */
 static void write_target(FILE *out, const struct ms_image *image, const struct ms_heap *heap)
 {

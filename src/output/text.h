@@ -13,6 +13,12 @@ void ms_style_end(const struct ms_view *view);
 /* A string of the target or of its files, escaped. */
 void ms_write_name(FILE *out, const char *name);
 
+/* What a block is; a guess gets a "?" behind it. */
+void ms_write_type(FILE *out, const char *type, enum ms_evidence by);
+
+/* A line for each value, below a heading that begins at column INDENT. */
+void ms_write_values(const struct ms_view *view, const struct ms_values *values, unsigned indent);
+
 /* In double quotes, which are escaped inside. */
 void ms_write_quoted(FILE *out, const uint8_t *bytes, size_t size);
 
