@@ -68,19 +68,34 @@ static bool is_usable(const struct ms_type *type)
     return type && type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION;
 }
 
+/* Where OFFSET of a block is: in which element, and where in that. A single one may have a flexible array behind it. */
+struct spot {
+    uint64_t element, rest;
+};
+
+static bool locate(const struct ms_block_type *what, const struct ms_type *type, uint64_t offset, struct spot *spot)
+{
+    if (!is_usable(type) || offset < what->at)
+        return false;
+    *spot = (struct spot){0, offset - what->at};
+    if (what->count != 1)
+        *spot = (struct spot){spot->rest / type->size, spot->rest % type->size};
+    return spot->element < what->count;
+}
+
 char *ms_member_text(struct ms_types *types, const struct ms_block_type *what, uint64_t offset, uint64_t wanted)
 {
     const struct ms_type *type = complete(types, what->type), *leaf;
-    if (!is_usable(type) || offset < what->at || (offset - what->at) / type->size >= what->count)
+    struct spot spot;
+    if (!locate(what, type, offset, &spot))
         return NULL;
-    const uint64_t element = (offset - what->at) / type->size;
-    ms_auto_free char *path = ms_type_path(types, type, (offset - what->at) % type->size, wanted, &leaf);
+    ms_auto_free char *path = ms_type_path(types, type, spot.rest, wanted, &leaf);
     char *text = NULL;
     if (!path)
         return NULL;
     if (what->count == 1)
         return *path ? strdup(path + (*path == '.')) : NULL;
-    return asprintf(&text, "[%" PRIu64 "]%s", element, path) < 0 ? NULL : text;
+    return asprintf(&text, "[%" PRIu64 "]%s", spot.element, path) < 0 ? NULL : text;
 }
 
 /* --- steps ------------------------------------------------------------------------------------- */
@@ -130,10 +145,10 @@ static struct ms_error *select_member(struct writer *w, uint64_t index, const ch
  * one that is wanted: a[-1] is for nobody.
  */
 static struct ms_error *step_typed(struct writer *w, const struct ms_expression_step *step,
-                                   const struct ms_type *type, const char *path, const struct ms_type *leaf)
+                                   const struct ms_type *type, int64_t element, const char *path,
+                                   const struct ms_type *leaf)
 {
-    const int64_t at = (int64_t)step->what.at, size = (int64_t)type->size;
-    const int64_t element = ((int64_t)step->offset - at) / size, from = step->into - at;
+    const int64_t size = (int64_t)type->size, from = step->into - (int64_t)step->what.at;
     if (from >= 0 && from % size == 0 && from / size <= element) {
         MS_TRY(cast_to(w, type, 0));
         return select_member(w, (uint64_t)(element - from / size), path, leaf);
@@ -146,19 +161,18 @@ static struct ms_error *add_step(struct writer *w, const struct ms_expression_st
 {
     const struct ms_type *type = complete(w->types, step->what.type), *leaf = NULL;
     const int64_t by = (int64_t)step->offset - step->into;
-    if (!is_usable(type) || step->offset < step->what.at ||
-        (step->offset - step->what.at) / type->size >= step->what.count ||
+    struct spot spot;
+    if (!locate(&step->what, type, step->offset, &spot) ||
         (!has_c_name(type) && !(step->into == (int64_t)step->what.at && points_to(w, w->type, type))))
         return step_untyped(w, by);
-    const uint64_t rest = (step->offset - step->what.at) % type->size;
-    ms_auto_free char *path = ms_type_path(w->types, type, rest, WORD, &leaf);
+    ms_auto_free char *path = ms_type_path(w->types, type, spot.rest, WORD, &leaf);
     /* Only what C reads as one word of its own is a step; of a union C would have to know which member. */
     bool word = path && leaf && leaf->size == WORD &&
                 (leaf->kind == MS_TYPE_POINTER || (leaf->kind == MS_TYPE_BASE && !strstr(leaf->name, "double")));
-    return word ? step_typed(w, step, type, path, leaf) : step_untyped(w, by);
+    return word ? step_typed(w, step, type, (int64_t)spot.element, path, leaf) : step_untyped(w, by);
 }
 
-ms_result ms_expression_from(struct ms_types *types, const char *text, const struct ms_type *type,
+ms_result ms_express_from(struct ms_types *types, const char *text, const struct ms_type *type,
                              const struct ms_expression_step *steps, size_t count, char **expression)
 {
     struct writer w = {.types = types, .type = type};
@@ -223,7 +237,7 @@ static char *root_text(const struct ms_place *root)
     return length < 0 ? NULL : text;
 }
 
-ms_result ms_expression(struct ms_types *types, const struct ms_place *root, const struct ms_expression_step *steps,
+ms_result ms_express(struct ms_types *types, const struct ms_place *root, const struct ms_expression_step *steps,
                         size_t count, char **expression)
 {
     const struct ms_type *type = NULL;
@@ -235,5 +249,5 @@ ms_result ms_expression(struct ms_types *types, const struct ms_place *root, con
         return ms_error_nomem("an expression");
     if (root->variable)
         MS_TRY(type_of_root(types, root, &type));
-    return ms_expression_from(types, text, type, steps, count, expression);
+    return ms_express_from(types, text, type, steps, count, expression);
 }

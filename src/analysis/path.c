@@ -231,9 +231,9 @@ static struct ms_error *express(struct builder *b, const struct ms_chain *from, 
         steps[i] = (struct ms_expression_step){what.what, step->offset, step->into};
     }
     if (from->root)
-        return ms_expression(types, &chain->root, steps, count, &chain->expression);
+        return ms_express(types, &chain->root, steps, count, &chain->expression);
     snprintf(leader, sizeof leader, "0x%" PRIx64, ms_granule_address(&b->scan->heap, from->steps.items[0].start));
-    return ms_expression_from(types, leader, NULL, steps, count, &chain->expression);
+    return ms_express_from(types, leader, NULL, steps, count, &chain->expression);
 }
 
 static struct ms_error *add_step(struct builder *b, const struct ms_step *from, struct ms_path_chain *chain)
