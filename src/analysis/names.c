@@ -135,7 +135,8 @@ static char *frame_text(const struct ms_stack *stack, size_t index)
     const char *function = frame->function ? frame->function : frame->module;
     const char *brackets = frame->function && !strchr(function, '(') ? "()" : "";
     char *text;
-    int length = asprintf(&text, "frame %zu%s%s%s", index, function ? " " : "", function ? function : "", brackets);
+    int length = function ? asprintf(&text, "frame %zu %s%s", index, function, brackets)
+                          : asprintf(&text, "frame %zu", index);
     return length < 0 ? NULL : text;
 }
 

@@ -14,6 +14,8 @@
 #define PROGRESS_STEP 256u
 /* Definitions of one name that are compared. */
 #define SAME_NAME_MAX 256u
+/* Units whose scopes are kept at a time. */
+#define SCOPED_MAX 64u
 /* Longest qualified name, bytes. */
 #define NAME_SIZE 16384u
 
@@ -66,6 +68,14 @@ bool ms_die_reference(Dwarf_Die *die, unsigned attribute, Dwarf_Die *to)
 {
     Dwarf_Attribute value;
     return dwarf_attr_integrate(die, attribute, &value) && dwarf_formref_die(&value, to);
+}
+
+void ms_die_signed(Dwarf_Die *die)
+{
+    Dwarf_Die definition;
+    Dwarf_Attribute value;
+    if (dwarf_attr(die, DW_AT_signature, &value) && dwarf_formref_die(&value, &definition))
+        *die = definition;
 }
 
 const char *ms_die_name(Dwarf_Die *die)
@@ -177,29 +187,6 @@ bool ms_dwarf_units(struct ms_dwarf *dwarf)
     return units.count > 0;
 }
 
-bool ms_dwarf_unit_at(struct ms_dwarf *dwarf, uint64_t pc, Dwarf_Die *unit)
-{
-    Dwarf_Die skeleton, split;
-    uint8_t kind;
-    pc -= dwarf->bias;
-    if (!dwarf->dwarf)
-        return false;
-    if (dwarf_addrdie(dwarf->dwarf, pc, &skeleton)) {
-        *unit = skeleton;
-        if (dwarf_cu_info(skeleton.cu, NULL, &kind, NULL, &split, NULL, NULL, NULL) == 0 &&
-            kind == DW_UT_skeleton && split.addr)
-            *unit = split;
-        return true;
-    }
-    /* clang leaves .debug_aranges out; each unit says itself where its code is. */
-    for (size_t i = 0; ms_dwarf_units(dwarf) && i < dwarf->unit_count; i++)
-        if (dwarf_haspc(&dwarf->units[i], pc) > 0) {
-            *unit = dwarf->units[i];
-            return true;
-        }
-    return false;
-}
-
 /* --- scopes ----------------------------------------------------------------------------------- */
 
 static bool is_scope(int tag)
@@ -219,36 +206,38 @@ static bool is_scope(int tag)
     }
 }
 
-static void find_scopes(struct ms_types *types, struct ms_unit *unit, Dwarf_Die *die, const char *limit,
-                        uint32_t parent, unsigned depth)
+/* Lists the scopes right inside of one, in order; of functions only when something in them is asked for. */
+static bool expand(struct ms_unit *unit, uint32_t index)
 {
     struct ms_child_walk walk;
-    if (depth >= MS_DIE_DEPTH)
-        return;
-    for (bool more = ms_first_child(die, limit, &walk); more; more = ms_next_child(&walk)) {
+    struct ms_scope scope = unit->scopes.items[index];
+    Dwarf_Die die;
+    if (scope.expanded)
+        return true;
+    scope.expanded = true;
+    scope.first = unit->scopes.count;
+    if (!dwarf_die_addr_die(dwarf_cu_getdwarf(unit->die.cu), (void *)scope.start, &die))
+        return true;
+    for (bool more = ms_first_child(&die, scope.end, &walk); more; more = ms_next_child(&walk)) {
         int tag = dwarf_tag(&walk.die);
-        uint32_t inner = parent;
-        if (dwarf_haschildren(&walk.die) != 1)
+        if ((!is_scope(tag) && tag != DW_TAG_lexical_block) || dwarf_haschildren(&walk.die) != 1)
             continue;
-        if (is_scope(tag)) {
-            struct ms_scope *scope = ms_vector_add(&unit->scopes);
-            if (!scope) {
-                types->short_of_memory = true;
-                return;
-            }
-            *scope = (struct ms_scope){.start = walk.die.addr, .end = walk.limit, .parent = parent};
-            inner = (uint32_t)(unit->scopes.count - 1);
-        } else if (tag != DW_TAG_lexical_block) {
-            continue;
-        }
-        find_scopes(types, unit, &walk.die, walk.limit, inner, depth + 1);
+        struct ms_scope *added = ms_vector_add(&unit->scopes);
+        if (!added)
+            return false;
+        *added = (struct ms_scope){.start = walk.die.addr, .end = walk.limit, .parent = index,
+                                   .block = tag == DW_TAG_lexical_block};
     }
+    scope.count = unit->scopes.count - scope.first;
+    unit->scopes.items[index] = scope;
+    return true;
 }
 
-/* The innermost scope that ADDRESS is in. */
-static uint32_t scope_of(const struct ms_unit *unit, const char *address)
+/* The one of the scopes in OUTER that ADDRESS is in, else OUTER itself. */
+static uint32_t step_in(const struct ms_unit *unit, uint32_t outer, const char *address)
 {
-    size_t low = 0, high = unit->scopes.count;
+    const struct ms_scope *scope = &unit->scopes.items[outer];
+    size_t low = scope->first, high = low + scope->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (unit->scopes.items[middle].start < address)
@@ -256,10 +245,40 @@ static uint32_t scope_of(const struct ms_unit *unit, const char *address)
         else
             high = middle;
     }
-    uint32_t scope = low ? (uint32_t)(low - 1) : MS_NO_SCOPE;
-    while (scope != MS_NO_SCOPE && unit->scopes.items[scope].end <= address)
+    return low > scope->first && address < unit->scopes.items[low - 1].end ? (uint32_t)(low - 1) : outer;
+}
+
+/* Gives back the scopes of units that were looked at before, now and then; not while a name is put together. */
+static void forget_scopes(struct ms_types *types)
+{
+    if (types->naming || types->scoped_units++ < SCOPED_MAX)
+        return;
+    types->scoped_units = 1;
+    for (size_t i = 0; i < types->units.count; i++)
+        ms_vector_free(&types->units.items[i]->scopes);
+}
+
+/* The innermost scope that ADDRESS is in, or MS_NO_SCOPE. */
+static uint32_t scope_of(struct ms_types *types, struct ms_unit *unit, const char *address)
+{
+    uint32_t scope = 0, inner = 0;
+    if (!unit->scopes.count) {
+        forget_scopes(types);
+        struct ms_scope *root = ms_vector_add(&unit->scopes);
+        if (root)
+            *root = (struct ms_scope){.start = unit->die.addr, .end = MS_UNIT_END, .parent = MS_NO_SCOPE};
+    }
+    for (unsigned depth = 0; unit->scopes.count && depth < MS_DIE_DEPTH; depth++) {
+        if (!expand(unit, scope))
+            types->short_of_memory = true;
+        inner = step_in(unit, scope, address);
+        if (inner == scope)
+            break;
+        scope = inner;
+    }
+    while (scope != MS_NO_SCOPE && scope != 0 && unit->scopes.items[scope].block)
         scope = unit->scopes.items[scope].parent;
-    return scope;
+    return scope ? scope : MS_NO_SCOPE;
 }
 
 /* What one scope adds to names. A function does so with its parameters, as demanglers show it. */
@@ -293,11 +312,11 @@ static const char *scope_name(struct ms_types *types, struct ms_unit *unit, uint
     Dwarf_Die die;
     if (index == MS_NO_SCOPE || types->naming >= MS_DIE_DEPTH)
         return NULL;
-    struct ms_scope *scope = &unit->scopes.items[index];
-    if (scope->name)
-        return scope->name;
-    scope->name = "{...}"; /* for what says that it is declared in itself */
-    if (!dwarf_die_addr_die(dwarf_cu_getdwarf(unit->die.cu), (void *)scope->start, &die))
+    const char *known = unit->scopes.items[index].name;
+    if (known)
+        return known;
+    unit->scopes.items[index].name = "{...}"; /* for what says that it is declared in itself */
+    if (!dwarf_die_addr_die(dwarf_cu_getdwarf(unit->die.cu), (void *)unit->scopes.items[index].start, &die))
         return NULL;
     ms_auto_free char *own = own_name(&die);
     /* A demangled name is qualified. */
@@ -306,7 +325,9 @@ static const char *scope_name(struct ms_types *types, struct ms_unit *unit, uint
     const char *outer = !own || whole ? NULL : ms_dwarf_scope_name(types, &die);
     types->naming--;
     const char *name = own ? qualify(types, outer, own) : NULL;
-    return scope->name = name ? name : "{...}";
+    name = name ? name : "{...}";
+    unit->scopes.items[index].name = name; /* they may have moved */
+    return name;
 }
 
 const char *ms_dwarf_scope_name(struct ms_types *types, Dwarf_Die *die)
@@ -319,11 +340,7 @@ const char *ms_dwarf_scope_name(struct ms_types *types, Dwarf_Die *die)
     struct ms_unit *unit = ms_unit_of(types, &declared);
     if (!unit || unit->language == MS_LANGUAGE_C)
         return NULL;
-    if (!unit->scoped) {
-        unit->scoped = true;
-        find_scopes(types, unit, &unit->die, MS_UNIT_END, MS_NO_SCOPE, 0);
-    }
-    return scope_name(types, unit, scope_of(unit, declared.addr));
+    return scope_name(types, unit, scope_of(types, unit, declared.addr));
 }
 
 const char *ms_dwarf_name(struct ms_types *types, Dwarf_Die *die)
@@ -498,4 +515,5 @@ void ms_dwarf_close(struct ms_dwarf *dwarf)
     free(dwarf->names);
     free(dwarf->units);
     ms_variable_index_free(dwarf->places);
+    ms_code_index_free(dwarf->code);
 }

@@ -7,11 +7,14 @@
 /* Deeper nested DIEs are not looked at. */
 #define MS_DIE_DEPTH 64u
 
-/* A DIE that others have their names from: namespace, class, function. */
+/* A DIE that others have their names from: namespace, class, function; the first one is the unit. */
 struct ms_scope {
     const char *start, *end; /* of the DIE with its children, in the section */
-    uint32_t parent;         /* MS_NO_SCOPE: the unit itself */
     const char *name;        /* qualified; NULL: not made yet */
+    size_t first, count;     /* the scopes in it, when expanded */
+    uint32_t parent;
+    bool expanded;
+    bool block; /* of code, without a name */
 };
 #define MS_NO_SCOPE UINT32_MAX
 
@@ -19,8 +22,7 @@ struct ms_unit {
     Dwarf_Die die;
     enum ms_language language;
     size_t module; /* MS_MODULES_NONE: not known */
-    bool scoped;   /* scopes are filled */
-    MS_VECTOR(struct ms_scope) scopes; /* in the order of their starts */
+    MS_VECTOR(struct ms_scope) scopes; /* those right inside of one are together, in order */
 };
 
 /* The unit that DIE is in; NULL when memory is short. */
@@ -47,6 +49,8 @@ bool ms_die_flag(Dwarf_Die *die, unsigned attribute);
 bool ms_die_number(Dwarf_Die *die, unsigned attribute, uint64_t *value);
 /* Follows a reference to another DIE. */
 bool ms_die_reference(Dwarf_Die *die, unsigned attribute, Dwarf_Die *to);
+/* Of a type that lives in a type unit of its own (DW_AT_signature) goes there. */
+void ms_die_signed(Dwarf_Die *die);
 /* DW_AT_name, its origin's or declaration's too; NULL: none. */
 const char *ms_die_name(Dwarf_Die *die);
 
@@ -67,5 +71,8 @@ void ms_dwarf_close(struct ms_dwarf *dwarf);
 
 /* Of variables.c. */
 void ms_variable_index_free(struct ms_variable_index *index);
+
+/* Of code.c. */
+void ms_code_index_free(struct ms_code_index *index);
 
 #endif
