@@ -159,11 +159,12 @@ struct ms_block_type ms_block_type(const struct ms_typing *t, uint64_t start)
     const uint64_t usable = ms_usable(t->heap, start);
     const uint64_t size = what.type->kind == MS_TYPE_POINTER ? 8 : what.type->size;
     what.at = slot->at * 8ull;
-    what.count = slot->array && size && !what.at ? usable / size : 1;
-    if (slot->array && size && what.at)
-        what.count = (usable - what.at) / size;
+    uint64_t control;
+    what.count = slot->array && size ? (usable - what.at) / size : 1;
+    if (slot->table)
+        what.count = ms_table_buckets(size, usable, &control);
     uint64_t end = what.at + what.count * size;
-    if (size && end < usable && !ms_fits(end, usable))
+    if (size && ms_usable_for(end) < usable)
         what.tail = usable - end;
     return what;
 }
