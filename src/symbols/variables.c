@@ -128,8 +128,14 @@ static void resolve(struct resolving *r, Dwarf_Die *die, const char *limit, void
     }
 }
 
-static void make_variable(struct ms_types *types, const struct ms_dwarf *dwarf,
-                                         struct ms_mention *mention)
+/* The source file that DIE was written in: link-time optimisation puts all variables into a unit of its own. */
+static const char *source_of(Dwarf_Die *die)
+{
+    Dwarf_Die origin;
+    return ms_dwarf_unit_name(ms_die_reference(die, DW_AT_abstract_origin, &origin) ? &origin : die);
+}
+
+static void make_variable(struct ms_types *types, const struct ms_dwarf *dwarf, struct ms_mention *mention)
 {
     Dwarf_Die die, function;
     Dwarf *owner = dwarf_cu_getdwarf(dwarf->units[mention->unit].cu);
@@ -141,7 +147,7 @@ static void make_variable(struct ms_types *types, const struct ms_dwarf *dwarf,
         variable->function = ms_dwarf_name(types, &function);
     const char *name = variable->function ? ms_die_name(&die) : ms_dwarf_name(types, &die);
     variable->name = name ? name : "";
-    variable->unit = ms_dwarf_unit_name(&die);
+    variable->unit = source_of(&die);
     variable->type = ms_type_complete(types, ms_type_of_variable(types, &die));
     variable->address = mention->address + mention->plus + (mention->tls ? 0 : dwarf->bias);
     variable->tls = mention->tls;
