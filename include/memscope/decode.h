@@ -32,9 +32,9 @@ struct ms_value {
         uint64_t u;
         double real;
     } number;
-    uint8_t bytes[MS_VALUE_BYTES]; /* of the target: escape before showing */
+    uint8_t bytes[MS_VALUE_BYTES]; /* of text, or of the string that a pointer points to: escape before showing */
     unsigned size;    /* of bytes */
-    bool cut;         /* text: there is more */
+    bool cut;         /* there are more bytes */
     bool single;      /* text: one character, no array */
     uint64_t to;      /* of a pointer into the heap: the block's address; else 0 */
     char *target;     /* what a pointer points to: that block's type, a symbol with offset, or NULL; owned */

@@ -153,8 +153,23 @@ static struct ms_error *find_block(const struct ms_decoder *d, const struct ms_s
     return text ? set_target(value, text, 0) : NULL;
 }
 
+/* The string that a pointer to characters points to; none when it is no text. */
+static void find_string(const struct ms_decoder *d, struct ms_value *value)
+{
+    const struct ms_type *to = value->type->target;
+    const uint64_t address = value->number.u;
+    unsigned size = MS_VALUE_BYTES;
+    if (!to || !is_text(to))
+        return;
+    while (size > 1 && !ms_image_read(d->image, address, value->bytes, size))
+        size /= 2;
+    value->size = size > 1 ? ms_text_length(value->bytes, size) : 0;
+    value->cut = value->size == MS_SAMPLE && value->bytes[value->size] != '\0';
+}
+
 static struct ms_error *find_target(const struct ms_decoder *d, struct ms_value *value)
 {
+    find_string(d, value);
     const struct ms_segment *segment = ms_heap_segment(&d->scan->heap, value->number.u);
     uint64_t offset = 0;
     if (segment)

@@ -128,6 +128,9 @@ json_t *ms_json_values(const struct ms_values *values)
         object = ms_json_with(object, "type", ms_json_string(value->type->name));
         object = ms_json_with(object, "offset", ms_json_count(value->offset));
         object = ms_json_with(object, "value", value_json(value));
+        object = ms_json_with(object, "text", value->kind == MS_VALUE_POINTER && value->size
+                                                  ? ms_json_escaped(value->bytes, value->size)
+                                                  : json_null());
         array = ms_json_with_item(array, ms_json_with(object, "target", ms_json_string(value->target)));
     }
     return array;
