@@ -59,11 +59,14 @@ struct ms_decoder {
  * The block at granule START, which is WHAT, decoded: at most MOST values, of each array the first few.
  * Structures are flattened to their members. Nothing when its type is not known.
  */
-ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what, size_t most,
-                    struct ms_values *values);
+ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what,
+                    size_t most, struct ms_values *values);
 void ms_values_free(struct ms_values *values);
 
-/* SIZE bytes at BYTES, at most 16, as a value of TYPE; BITS are a bit-field's (0: it is none), from bit SHIFT on. */
+/*
+ * SIZE bytes at BYTES, at most 16, as a value of TYPE; BITS are a bit-field's (0: it is none), from bit SHIFT
+ * on.
+ */
 struct ms_value ms_decode_value(const struct ms_type *type, const uint8_t *bytes, size_t size, unsigned shift,
                                 unsigned bits);
 

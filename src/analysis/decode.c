@@ -256,8 +256,8 @@ static struct ms_error *walk_elements(struct walker *w, const struct ms_type *ty
 }
 
 /* One that has no count takes what the block has left. */
-static struct ms_error *walk_array(struct walker *w, const struct ms_type *array, const char *path, uint64_t offset,
-                                   unsigned depth)
+static struct ms_error *walk_array(struct walker *w, const struct ms_type *array, const char *path,
+                                   uint64_t offset, unsigned depth)
 {
     const struct ms_type *element = array->target ? ms_type_complete(w->decoder->types, array->target) : NULL;
     if (!element || !element->size || offset > w->size)
@@ -273,8 +273,8 @@ static struct ms_error *walk_array(struct walker *w, const struct ms_type *array
 static bool read_tag(const struct walker *w, const struct ms_type *type, uint64_t offset, uint64_t *tag)
 {
     uint8_t bytes[VALUE_MAX] = {0};
-    const uint64_t size = type->tag->type->size;
-    if (!size || size > 8 || !ms_image_read(w->decoder->image, w->address + offset + type->tag->offset, bytes, size))
+    const uint64_t size = type->tag->type->size, address = w->address + offset + type->tag->offset;
+    if (!size || size > 8 || !ms_image_read(w->decoder->image, address, bytes, size))
         return false;
     *tag = raw_bits(bytes, size, 0, 0);
     return true;
@@ -352,8 +352,8 @@ static struct ms_error *walk(struct walker *w, const struct ms_type *type, const
     return NULL;
 }
 
-ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what, size_t most,
-                    struct ms_values *values)
+ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what,
+                    size_t most, struct ms_values *values)
 {
     const struct ms_heap *heap = &decoder->scan->heap;
     struct walker w = {decoder, ms_granule_address(heap, start), ms_block_size(heap, start), most, 0, values};

@@ -68,12 +68,14 @@ static bool is_usable(const struct ms_type *type)
     return type && type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION;
 }
 
-/* Where OFFSET of a block is: in which element, and where in that. A single one may have a flexible array behind it. */
+/* Where in a block something is: in which element, and where in that. */
 struct spot {
     uint64_t element, rest;
 };
 
-static bool locate(const struct ms_block_type *what, const struct ms_type *type, uint64_t offset, struct spot *spot)
+/* A single value may have a flexible array behind it. */
+static bool locate(const struct ms_block_type *what, const struct ms_type *type, uint64_t offset,
+                   struct spot *spot)
 {
     if (!is_usable(type) || offset < what->at)
         return false;
@@ -127,7 +129,9 @@ static const struct ms_member *named_member(struct ms_types *types, const struct
         if (offset < m->offset || offset - m->offset >= m->type->size)
             continue;
         *rest = offset - m->offset;
-        const struct ms_member *found = m->base || !m->name ? named_member(types, m->type, *rest, rest, depth + 1) : m;
+        const struct ms_member *found = m;
+        if (m->base || !m->name)
+            found = named_member(types, m->type, *rest, rest, depth + 1);
         if (found)
             return found;
     }
@@ -188,7 +192,8 @@ static struct ms_error *cast_to(struct writer *w, const struct ms_type *type, in
 }
 
 /* The member PATH of element INDEX of what the value points to. */
-static struct ms_error *select_member(struct writer *w, uint64_t index, const char *path, const struct ms_type *leaf)
+static struct ms_error *select_member(struct writer *w, uint64_t index, const char *path,
+                                      const struct ms_type *leaf)
 {
     const char *address = is_reference(leaf) ? "&" : "";
     if (index == 0 && *path == '.')

@@ -26,7 +26,10 @@ ms_result ms_express(struct ms_types *types, struct ms_symbols *symbols, const s
 ms_result ms_express_from(struct ms_types *types, const char *text, const struct ms_type *type,
                           const struct ms_expression_step *steps, size_t count, char **expression);
 
-/* The member at OFFSET of a block that WANTED bytes fit: "ht[0].table", "[3].next"; NULL: none. Owned by the caller. */
+/*
+ * The member at OFFSET of a block that WANTED bytes fit: "ht[0].table", "[3].next"; NULL: none. Owned by the
+ * caller.
+ */
 char *ms_member_text(struct ms_types *types, const struct ms_block_type *what, uint64_t offset, uint64_t wanted);
 
 #endif

@@ -161,7 +161,7 @@ static struct ms_error *collect_incoming(struct builder *b, uint64_t start)
 
 /* --- pointers from it -------------------------------------------------------------------------- */
 
-/* The word at OFFSET of HOLDER's block (MS_NOTHING: a root's) holds TARGET: counted, and listed while there is room. */
+/* The word at OFFSET of HOLDER's block (MS_NOTHING: a root's) holds TARGET: counted, and listed if there is room. */
 static struct ms_error *add_outgoing(struct builder *b, uint64_t target, uint64_t holder, uint64_t offset)
 {
     const bool from_block = holder != MS_NOTHING;
