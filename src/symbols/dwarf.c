@@ -12,8 +12,8 @@
 
 /* Units between two calls of progress. */
 #define PROGRESS_STEP 256u
-/* Definitions of one name that are compared. */
-#define SAME_NAME_MAX 256u
+/* Definitions of one name that are kept to be compared. */
+#define SAME_NAME_MAX 16u
 /* Units whose scopes are kept at a time. */
 #define SCOPED_MAX 64u
 /* Longest qualified name, bytes. */
@@ -21,21 +21,51 @@
 
 /* --- DIEs ------------------------------------------------------------------------------------- */
 
+static bool read_ahead(struct ms_child_walk *walk)
+{
+    if (!walk->reader)
+        return dwarf_siblingof(&walk->die, &walk->next) == 0;
+    const void *next = ms_reader_next(walk->reader, walk->die.addr);
+    walk->next = (Dwarf_Die){.addr = (void *)next, .cu = walk->die.cu};
+    return next && ms_reader_at(walk->reader, next);
+}
+
 static void look_ahead(struct ms_child_walk *walk)
 {
-    walk->more = dwarf_siblingof(&walk->die, &walk->next) == 0 &&
-                 (const char *)walk->next.addr > (const char *)walk->die.addr &&
+    walk->more = read_ahead(walk) && (const char *)walk->next.addr > (const char *)walk->die.addr &&
                  (const char *)walk->next.addr < walk->end;
     walk->limit = walk->more ? walk->next.addr : walk->end;
 }
 
-bool ms_first_child(Dwarf_Die *parent, const char *limit, struct ms_child_walk *walk)
+bool ms_first_child_by(const struct ms_reader *reader, Dwarf_Die *parent, const char *limit,
+                       struct ms_child_walk *walk)
 {
+    walk->reader = reader;
     walk->end = limit;
-    if (dwarf_child(parent, &walk->die) != 0 || (const char *)walk->die.addr >= limit)
+    if (reader) {
+        const struct ms_abbreviation *own = ms_reader_at(reader, parent->addr);
+        const void *child = own && own->children ? ms_reader_child(reader, parent->addr) : NULL;
+        if (!child || !ms_reader_at(reader, child))
+            return false;
+        walk->die = (Dwarf_Die){.addr = (void *)child, .cu = parent->cu};
+    } else if (dwarf_child(parent, &walk->die) != 0) {
+        return false;
+    }
+    if ((const char *)walk->die.addr >= limit)
         return false;
     look_ahead(walk);
     return true;
+}
+
+bool ms_first_child(Dwarf_Die *parent, const char *limit, struct ms_child_walk *walk)
+{
+    return ms_first_child_by(NULL, parent, limit, walk);
+}
+
+int ms_child_tag(struct ms_child_walk *walk)
+{
+    const struct ms_abbreviation *own = walk->reader ? ms_reader_at(walk->reader, walk->die.addr) : NULL;
+    return own ? own->tag : dwarf_tag(&walk->die);
 }
 
 bool ms_next_child(struct ms_child_walk *walk)
@@ -207,8 +237,9 @@ static bool is_scope(int tag)
 }
 
 /* Lists the scopes right inside of one, in order; of functions only when something in them is asked for. */
-static bool expand(struct ms_unit *unit, uint32_t index)
+static bool expand(struct ms_types *types, struct ms_unit *unit, uint32_t index)
 {
+    const struct ms_reader *reader;
     struct ms_child_walk walk;
     struct ms_scope scope = unit->scopes.items[index];
     Dwarf_Die die;
@@ -218,8 +249,9 @@ static bool expand(struct ms_unit *unit, uint32_t index)
     scope.first = unit->scopes.count;
     if (!dwarf_die_addr_die(dwarf_cu_getdwarf(unit->die.cu), (void *)scope.start, &die))
         return true;
-    for (bool more = ms_first_child(&die, scope.end, &walk); more; more = ms_next_child(&walk)) {
-        int tag = dwarf_tag(&walk.die);
+    reader = ms_reader_open(&types->reader, &unit->die) ? &types->reader : NULL;
+    for (bool more = ms_first_child_by(reader, &die, scope.end, &walk); more; more = ms_next_child(&walk)) {
+        int tag = ms_child_tag(&walk);
         if ((!is_scope(tag) && tag != DW_TAG_lexical_block) || dwarf_haschildren(&walk.die) != 1)
             continue;
         struct ms_scope *added = ms_vector_add(&unit->scopes);
@@ -269,7 +301,7 @@ static uint32_t scope_of(struct ms_types *types, struct ms_unit *unit, const cha
             *root = (struct ms_scope){.start = unit->die.addr, .end = MS_UNIT_END, .parent = MS_NO_SCOPE};
     }
     for (unsigned depth = 0; unit->scopes.count && depth < MS_DIE_DEPTH; depth++) {
-        if (!expand(unit, scope))
+        if (!expand(types, unit, scope))
             types->short_of_memory = true;
         inner = step_in(unit, scope, address);
         if (inner == scope)
@@ -360,13 +392,23 @@ struct definition {
 /* A unit split off has a Dwarf of its own, which its DIEs are found in. */
 struct ms_name_index {
     MS_VECTOR(struct definition) items; /* sorted by hash */
-    bool short_of_memory;
 };
 
-/* The qualified name of where the walk is. */
+/* A qualified name that was met: units repeat them a thousand times. */
+struct met {
+    uint64_t hash; /* of its spelling */
+    uint32_t count;
+};
+
+/* Building an index: the qualified name of where the walk is. */
 struct path {
-    char text[NAME_SIZE];
+    struct ms_types *types;
+    struct ms_name_index *index;
+    const struct ms_reader *reader; /* of the unit, or NULL */
+    struct ms_type_map met; /* from identities to struct met */
+    uint64_t identity;      /* of the name, by the addresses of its parts' texts */
     size_t size;
+    char text[NAME_SIZE];
 };
 
 static bool enter(struct path *path, const char *name)
@@ -380,22 +422,37 @@ static bool enter(struct path *path, const char *name)
     }
     memcpy(path->text + path->size, name, size + 1);
     path->size += size;
+    path->identity = ms_hash_mix(path->identity, (uintptr_t)name);
     return true;
 }
 
-static void leave(struct path *path, size_t size)
+static void leave(struct path *path, size_t size, uint64_t identity)
 {
     path->size = size;
     path->text[size] = '\0';
+    path->identity = identity;
 }
 
-static void add_definition(struct ms_name_index *index, const struct path *path, void *die)
+/* Adds a definition of the name, unless there are enough; then also of what is nested in it. */
+static bool add_definition(struct path *path, void *die)
 {
-    struct definition *added = ms_vector_add(&index->items);
-    if (!added)
-        index->short_of_memory = true;
-    else
-        *added = (struct definition){ms_spelling_hash(path->text), die};
+    uint64_t identity = path->identity ? path->identity : 1;
+    struct met *met = ms_type_map_get(&path->met, identity);
+    if (!met) {
+        met = ms_types_alloc(path->types, sizeof *met);
+        if (!met || !ms_type_map_put(&path->met, identity, met))
+            return false;
+        met->hash = ms_spelling_hash(path->text);
+    }
+    if (met->count++ >= SAME_NAME_MAX)
+        return false;
+    struct definition *added = ms_vector_add(&path->index->items);
+    if (!added) {
+        path->types->short_of_memory = true;
+        return false;
+    }
+    *added = (struct definition){met->hash, die};
+    return true;
 }
 
 static bool is_structure(int tag)
@@ -412,30 +469,28 @@ static bool names_anonymous(Dwarf_Die *die)
            !ms_die_name(&target);
 }
 
-static void index_children(struct ms_name_index *index, Dwarf_Die *die, const char *limit, struct path *path,
-                           bool nested, unsigned depth)
+static void index_children(struct path *path, Dwarf_Die *die, const char *limit, bool nested, unsigned depth)
 {
     struct ms_child_walk walk;
     size_t before = path->size;
+    uint64_t identity = path->identity;
     if (depth >= MS_DIE_DEPTH)
         return;
-    for (bool more = ms_first_child(die, limit, &walk); more; more = ms_next_child(&walk)) {
-        int tag = dwarf_tag(&walk.die);
+    for (bool more = ms_first_child_by(path->reader, die, limit, &walk); more; more = ms_next_child(&walk)) {
+        int tag = ms_child_tag(&walk);
         bool space = tag == DW_TAG_namespace || tag == DW_TAG_module;
         bool structure = is_structure(tag);
-        if (!space && !structure && tag != DW_TAG_typedef)
+        if (!space && !structure && (tag != DW_TAG_typedef || !names_anonymous(&walk.die)))
             continue;
         const char *name = ms_die_name(&walk.die);
-        if (!name && !space)
+        if ((!name && !space) || !enter(path, name ? name : "(anonymous namespace)"))
             continue;
-        if (!enter(path, name ? name : "(anonymous namespace)"))
-            continue;
-        if (structure ? !ms_die_flag(&walk.die, DW_AT_declaration)
-                      : tag == DW_TAG_typedef && names_anonymous(&walk.die))
-            add_definition(index, path, walk.die.addr);
-        if (space || (structure && nested))
-            index_children(index, &walk.die, walk.limit, path, nested, depth + 1);
-        leave(path, before);
+        bool new = space;
+        if (!space && !(structure && ms_die_flag(&walk.die, DW_AT_declaration)))
+            new = add_definition(path, walk.die.addr) && structure && nested;
+        if (new)
+            index_children(path, &walk.die, walk.limit, nested, depth + 1);
+        leave(path, before, identity);
     }
 }
 
@@ -454,12 +509,17 @@ static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf
     ms_auto_free struct path *path = calloc(1, sizeof *path);
     dwarf->names = calloc(1, sizeof *dwarf->names);
     for (size_t i = 0; dwarf->names && path && i < dwarf->unit_count; i++) {
+        Dwarf_Die *unit = &dwarf->units[i];
         if (types->progress && i % PROGRESS_STEP == 0)
             types->progress(types->context, "debug information", i, dwarf->unit_count);
-        bool nested = language_of(&dwarf->units[i]) != MS_LANGUAGE_C;
-        leave(path, 0);
-        index_children(dwarf->names, &dwarf->units[i], MS_UNIT_END, path, nested, 0);
+        path->types = types;
+        path->index = dwarf->names;
+        path->reader = ms_reader_open(&types->reader, unit) ? &types->reader : NULL;
+        leave(path, 0, 0);
+        index_children(path, unit, MS_UNIT_END, language_of(unit) != MS_LANGUAGE_C, 0);
     }
+    if (path)
+        free(path->met.slots);
     if (!dwarf->names || !path)
         types->short_of_memory = true;
     else
@@ -491,7 +551,7 @@ const struct ms_type *ms_dwarf_named(struct ms_types *types, struct ms_dwarf *dw
     }
     for (size_t i = low; index && i < index->items.count && index->items.items[i].hash == hash; i++) {
         const struct ms_type *type = convert_definition(types, dwarf, &index->items.items[i]);
-        if ((found && type && type != found) || i - low >= SAME_NAME_MAX)
+        if (found && type && type != found)
             return NULL;
         found = type ? type : found;
     }

@@ -3,6 +3,7 @@
 #define MEMSCOPE_DWARF_H
 
 #include "dwarf_types.h"
+#include "reader.h"
 
 /* Deeper nested DIEs are not looked at. */
 #define MS_DIE_DEPTH 64u
@@ -34,6 +35,7 @@ struct ms_unit *ms_unit_of(struct ms_types *types, const Dwarf_Die *die);
  *     for (bool more = ms_first_child(&parent, limit, &walk); more; more = ms_next_child(&walk))
  */
 struct ms_child_walk {
+    const struct ms_reader *reader; /* of the unit; NULL: libdw does it */
     Dwarf_Die die, next;
     const char *limit; /* children of die end here */
     const char *end;
@@ -41,6 +43,10 @@ struct ms_child_walk {
 };
 bool ms_first_child(Dwarf_Die *parent, const char *limit, struct ms_child_walk *walk);
 bool ms_next_child(struct ms_child_walk *walk);
+/* The same with READER, which stays the unit's until the walk is over; NULL: as above. */
+bool ms_first_child_by(const struct ms_reader *reader, Dwarf_Die *parent, const char *limit,
+                       struct ms_child_walk *walk);
+int ms_child_tag(struct ms_child_walk *walk);
 
 /* Where nothing is known of the end: it is the unit's, and libdw sees to that. */
 #define MS_UNIT_END ((const char *)UINTPTR_MAX)
@@ -60,7 +66,7 @@ const char *ms_dwarf_scope_name(struct ms_types *types, Dwarf_Die *die);
 /* Fills ms_dwarf.units. */
 bool ms_dwarf_units(struct ms_dwarf *dwarf);
 
-/* The one definition of a structure or union with this name (ms_spelling_hash) in the module; NULL: none, or several. */
+/* The one structure or union that the module defines under a name (ms_spelling_hash); NULL: none, or several. */
 const struct ms_type *ms_dwarf_named(struct ms_types *types, struct ms_dwarf *dwarf, uint64_t hash);
 
 /* Converts every structure that is defined in the module. */

@@ -23,8 +23,8 @@ struct ms_mentions {
 
 /*
  * Looks for the operations of fixed addresses (DW_OP_addr and, through .debug_addr, DW_OP_addrx) and of
- * thread-local variables by their bytes: that is some hundred times faster than to parse what they are in. What else looks so
- * is sorted out when it is resolved.
+ * thread-local variables by their bytes: that is much faster than to parse what they are in. What else
+ * looks so is sorted out when it is resolved.
  */
 void ms_mentions_find(struct ms_types *types, struct ms_dwarf *dwarf, struct ms_mentions *mentions);
 

@@ -1,4 +1,4 @@
-/* Types from DIEs: structures with their members when asked for, what is derived from them, and lookups by name. */
+/* Types from DIEs: structures, their members when asked for, what is derived from them, and lookups by name. */
 #include <dwarf.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -49,6 +49,7 @@ struct ms_types {
     bool tls_known;
     unsigned naming, converting; /* how deep */
     unsigned scoped_units;       /* since scopes were last given back */
+    struct ms_reader reader;     /* of the unit that is being walked, by whoever does it */
     bool short_of_memory;     /* some answer is poorer than it could be */
 };
 

@@ -82,6 +82,7 @@ static bool locate(Dwarf_Die *die, struct location *location)
 
 /* The mentions of one unit that are still to be resolved. */
 struct resolving {
+    const struct ms_reader *reader; /* or NULL */
     struct ms_mention *next, *end;
 };
 
@@ -108,12 +109,13 @@ static void resolve(struct resolving *r, Dwarf_Die *die, const char *limit, void
     struct ms_child_walk walk;
     if (depth >= MS_DIE_DEPTH)
         return;
-    for (bool more = ms_first_child(die, limit, &walk); more && r->next < r->end; more = ms_next_child(&walk)) {
+    for (bool more = ms_first_child_by(r->reader, die, limit, &walk); more && r->next < r->end;
+         more = ms_next_child(&walk)) {
         while (r->next < r->end && r->next->position < (const char *)walk.die.addr)
             r->next++;
         if (r->next == r->end || r->next->position >= walk.limit)
             continue;
-        int tag = dwarf_tag(&walk.die);
+        int tag = ms_child_tag(&walk);
         struct location location;
         if (tag == DW_TAG_variable && locate(&walk.die, &location)) {
             for (; r->next < r->end && r->next->position < walk.limit; r->next++)
@@ -171,7 +173,8 @@ static void resolve_unit(struct ms_types *types, struct ms_dwarf *dwarf, uint32_
     }
     for (high = low; high < index->mentions.items.count && items[high].unit == unit;)
         high++;
-    struct resolving r = {items + low, items + high};
+    bool fast = low < high && ms_reader_open(&types->reader, &dwarf->units[unit]);
+    struct resolving r = {fast ? &types->reader : NULL, items + low, items + high};
     resolve(&r, &dwarf->units[unit], MS_UNIT_END, NULL, 0);
     for (size_t i = low; i < high; i++)
         make_variable(types, dwarf, &items[i]);
@@ -240,8 +243,8 @@ static struct ms_variable *find_in(struct ms_types *types, struct ms_dwarf *dwar
         if (variable && *offset < variable->type->size)
             return mention->variable;
         /* Variables do not overlap: what lies before one that ends before ADDRESS does not reach it. */
-        bool another = low > from && index->mentions.items.items[index->order[low - 1]].address == mention->address;
-        if (variable && variable->type->size && !another)
+        const struct ms_mention *next = low > from ? &index->mentions.items.items[index->order[low - 1]] : NULL;
+        if (variable && variable->type->size && !(next && next->address == mention->address))
             return NULL;
     }
     return NULL;
