@@ -6,6 +6,7 @@
 #define CHANGES_MAX 6u          /* of a block's type by refinement or contradiction */
 #define INNER_MAX (4u << 20)    /* values inside of other blocks that are followed */
 #define ELEMENTS_LOOKED_AT 64u  /* of what may be an array */
+#define BLOCKS_AHEAD 16u        /* of the queue, whose memory is called */
 #define MAPPED_SLACK (2 * MS_PAGE)
 
 /* A chunk that is less than 32 bytes too big is not split (_int_malloc: MINSIZE). */
@@ -45,7 +46,7 @@ static int judge(struct ms_typing *t, const struct ms_type *to, uint64_t target)
         return 0;
     if (type && slot->level >= MS_LEVEL_VALUE)
         return ms_begins_with(&t->shapes, type, to) || ms_begins_with(&t->shapes, to, type) ? 1 : -1;
-    return ms_fits(to->size, usable) || ms_shape_of(&t->shapes, to)->tail ? 1 : 0;
+    return ms_fits(to->size, usable);
 }
 
 /* The same for LINK and the others at its place. */
@@ -202,12 +203,12 @@ static void confirm(struct ms_typing *t, const struct ms_claim *claim, uint64_t 
         enqueue_block(t, start, slot);
 }
 
-/* Do size and words of START's block speak for TYPE? */
-static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start)
+/* Do size and words of START's block speak for TYPE? One with a flexible array fits any size: TAIL lets that do. */
+static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start, bool tail)
 {
     unsigned agreed = 0;
     const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
-    return (shape->tail || fits_block(t, type->size, start, ms_usable(t->heap, start))) &&
+    return ((tail && shape->tail) || fits_block(t, type->size, start, ms_usable(t->heap, start))) &&
            ms_agrees(t, shape, start * 2, &agreed);
 }
 
@@ -219,7 +220,7 @@ static void contradict(struct ms_typing *t, const struct ms_claim *claim, const 
         return;
     bool change = claim->strong > slot->strong;
     if (!change) {
-        bool mine = is_plausible(t, type, start), theirs = is_plausible(t, ms_slot_type(t, slot), start);
+        bool mine = is_plausible(t, type, start, true), theirs = is_plausible(t, ms_slot_type(t, slot), start, true);
         change = mine && !theirs;
         slot->contested |= mine == theirs;
     }
@@ -244,7 +245,7 @@ static void compare_values(struct ms_typing *t, const struct ms_claim *claim, co
     } else if (!ms_begins_with(&t->shapes, type, old)) {
         contradict(t, claim, type, start, slot);
     } else if (slot->level == MS_LEVEL_VALUE && !(slot->array && slot->container) &&
-               slot->changes < CHANGES_MAX && (claim->strong || !slot->strong || is_plausible(t, type, start))) {
+               slot->changes < CHANGES_MAX && (claim->strong || !slot->strong || is_plausible(t, type, start, true))) {
         slot->changes++;
         bool strong = slot->strong;
         set_slot(t, claim, type, MS_LEVEL_VALUE, start, slot);
@@ -323,7 +324,7 @@ static bool is_believed(struct ms_typing *t, const struct ms_claim *claim, const
         return true;
     unsigned agreed = 0;
     bool believed = !claim->chosen && claim->parameter ? ms_agrees(t, ms_shape_of(&t->shapes, type), start * 2, &agreed)
-                    : !claim->chosen && is_plausible(t, type, start);
+                    : !claim->chosen && is_plausible(t, type, start, true);
     struct ms_claim *slot = believed ? NULL : ms_vector_add(&t->doubtful);
     t->failed |= !believed && !slot;
     if (slot)
@@ -348,7 +349,7 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
         (level == MS_LEVEL_POINTERS && (slot->level > level || !are_pointers(t, type, start, usable))))
         return;
     if (claim->guess) {
-        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start))
+        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, false))
             ms_guess_block(t, start, type);
     } else if (is_believed(t, claim, type, level, start)) {
         rise(t, claim, type, level, start, slot);
@@ -567,11 +568,29 @@ static void spread_block(struct ms_typing *t, uint64_t start)
         ms_spread_value(t, shape->tail, start * 2 + at / 8, strong, guess);
 }
 
+/* What the blocks that come soon need: first their lines, then their slots and pointers. */
+static void call_blocks(const struct ms_typing *t, const struct ms_block_queue *q)
+{
+    const struct ms_heap *heap = t->heap;
+    if (q->in - q->out > BLOCKS_AHEAD) {
+        uint64_t start = q->items[(q->out + BLOCKS_AHEAD) % q->size];
+        __builtin_prefetch(&heap->lines[start / MS_LINE_GRANULES]);
+        __builtin_prefetch(&t->rank[start / MS_LINE_GRANULES]);
+    }
+    if (q->in - q->out > BLOCKS_AHEAD / 2) {
+        uint64_t start = q->items[(q->out + BLOCKS_AHEAD / 2) % q->size];
+        const struct ms_line *line = &heap->lines[start / MS_LINE_GRANULES];
+        __builtin_prefetch(&t->slots[t->rank[start / MS_LINE_GRANULES]], 1);
+        __builtin_prefetch(heap->targets + (line->first + ms_pointers_before(line, start * 2)) * heap->edge_width);
+    }
+}
+
 static bool spread_next(struct ms_typing *t, unsigned which)
 {
     struct ms_block_queue *q = &t->queue[which];
     if (q->in == q->out)
         return false;
+    call_blocks(t, q);
     uint64_t start = q->items[q->out++ % q->size];
     struct ms_slot *slot = ms_slot_of(t, start);
     const struct ms_type *type = slot ? ms_slot_type(t, slot) : NULL;
