@@ -17,6 +17,7 @@ enum ms_value_kind {
     MS_VALUE_BOOL,       /* number.u: 0 or 1 */
     MS_VALUE_TEXT,       /* bytes: a character, or an array of them up to its zero byte */
     MS_VALUE_POINTER,    /* number.u: an address */
+    MS_VALUE_RAW,        /* bytes: of an array of them that are no characters */
 };
 
 /* Of an array of characters no more than so many are taken. */

@@ -219,16 +219,17 @@ static struct ms_error *add_leaf(struct walker *w, const struct ms_type *type, c
     return add_value(w, path, offset, &value);
 }
 
-static struct ms_error *add_text(struct walker *w, const struct ms_type *type, const char *path, uint64_t offset,
-                                 uint64_t size)
+/* SIZE bytes that are TEXT, or not. */
+static struct ms_error *add_bytes(struct walker *w, const struct ms_type *type, bool text, const char *path,
+                                  uint64_t offset, uint64_t size)
 {
-    struct ms_value value = {.type = type, .kind = MS_VALUE_TEXT};
+    struct ms_value value = {.type = type, .kind = text ? MS_VALUE_TEXT : MS_VALUE_RAW};
     value.size = size < MS_VALUE_BYTES ? (unsigned)size : MS_VALUE_BYTES;
     if (!ms_image_read(w->decoder->image, w->address + offset, value.bytes, value.size)) {
         value.kind = MS_VALUE_UNREADABLE;
         w->values->unreadable = true;
     }
-    const size_t length = strnlen((const char *)value.bytes, value.size);
+    const size_t length = text ? strnlen((const char *)value.bytes, value.size) : value.size;
     value.cut = length == value.size && size > value.size;
     value.size = (unsigned)length;
     return add_value(w, path, offset, &value);
@@ -264,8 +265,8 @@ static struct ms_error *walk_array(struct walker *w, const struct ms_type *array
         return NULL;
     const uint64_t room = (w->size - offset) / element->size;
     const uint64_t count = array->count && array->count < room ? array->count : room;
-    if (is_text(element))
-        return count ? add_text(w, array, path, offset, count) : NULL;
+    if (count && is_character(element))
+        return add_bytes(w, array, is_text(element), path, offset, count);
     return walk_elements(w, element, count, path, offset, depth);
 }
 
@@ -362,8 +363,8 @@ ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const stru
         return NULL;
     const struct ms_type *type = ms_type_complete(decoder->types, what->type);
     struct ms_error *error;
-    if (what->count > 1 && is_text(type))
-        error = add_text(&w, type, "", what->at, what->count);
+    if (what->count > 1 && is_character(type))
+        error = add_bytes(&w, type, is_text(type), "", what->at, what->count);
     else if (what->count > 1)
         error = walk_elements(&w, type, what->count, "", what->at, 0);
     else

@@ -325,16 +325,18 @@ static bool needs_quotes(const char *head)
 }
 
 /* The word OFFSET bytes into what is called NAME, whatever gdb takes that for. */
-static int write_word(const char *name, int64_t offset, const struct ms_type *type, char **text)
+static int write_word(const char *name, int64_t offset, struct root_type *what, char **text)
 {
-    const char *cast = type && has_c_name(type) ? type->name : "void *", *quote = is_identifier(name) ? "" : "'";
+    if (what->type && !has_c_name(what->type))
+        what->type = NULL;
+    const char *cast = what->type ? what->type->name : "void *", *quote = is_identifier(name) ? "" : "'";
     if (offset)
         return asprintf(text, "(*(%s *)((char *)&%s%s%s + %" PRId64 "))", cast, quote, name, quote, offset);
     return asprintf(text, "(*(%s *)&%s%s%s)", cast, quote, name, quote);
 }
 
 /* The variable as gdb knows it: "server.db", "'a.c'::table[3]", "foo::cache". */
-static int write_variable(const struct ms_place *root, const struct root_type *what, struct ms_symbols *symbols,
+static int write_variable(const struct ms_place *root, struct root_type *what, struct ms_symbols *symbols,
                           char **text)
 {
     const size_t length = head_length(root->variable);
@@ -348,14 +350,26 @@ static int write_variable(const struct ms_place *root, const struct root_type *w
         if (root->function && is_identifier(root->function) && is_identifier(head) &&
             ms_symbols_address(symbols, root->function, NULL))
             return asprintf(text, "%s::%s", root->function, root->variable);
-        return write_word(root->symbol, root->offset, what->type, text);
+        return write_word(root->symbol, root->offset, what, text);
     }
     if (what->ambiguous)
-        return write_word(head, (int64_t)what->offset, what->type, text);
+        return write_word(head, (int64_t)what->offset, what, text);
     if (data && root->unit && is_identifier(head) && ms_symbols_count(symbols, root->address, head) > 1)
         return asprintf(text, "'%s'::%s", root->unit, root->variable);
     const char *quote = needs_quotes(head) ? "'" : "";
     return asprintf(text, "%s%s%s%s", quote, head, quote, rest);
+}
+
+/* gdb reads nothing of C in a frame of Rust. What no type tells is so when there is Rust in the program. */
+static bool is_rust(struct ms_symbols *symbols, const struct ms_type *root, const struct ms_expression_step *steps,
+                    size_t count)
+{
+    bool known = root != NULL, rust = root && root->language == MS_LANGUAGE_RUST;
+    for (size_t i = 0; i < count; i++) {
+        known = known || steps[i].what.type;
+        rust = rust || (steps[i].what.type && steps[i].what.type->language == MS_LANGUAGE_RUST);
+    }
+    return rust || (!known && symbols && ms_symbols_address(symbols, "rust_eh_personality", NULL));
 }
 
 ms_result ms_express(struct ms_types *types, struct ms_symbols *symbols, const struct ms_place *root,
@@ -369,10 +383,12 @@ ms_result ms_express(struct ms_types *types, struct ms_symbols *symbols, const s
         return NULL;
     if (root->variable)
         MS_TRY(type_of_root(types, root, &what));
+    if (is_rust(symbols, what.type, steps, count))
+        return NULL;
     if (root->variable)
         length = write_variable(root, &what, symbols, &text);
     else if (root->kind == MS_PLACE_DATA && root->symbol)
-        length = write_word(root->symbol, root->offset, NULL, &text);
+        length = write_word(root->symbol, root->offset, &what, &text);
     else
         length = asprintf(&text, "*(void **)0x%" PRIx64, root->address);
     if (length < 0) {

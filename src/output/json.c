@@ -115,6 +115,8 @@ static json_t *value_json(const struct ms_value *value)
         return ms_json_escaped(value->bytes, value->size);
     case MS_VALUE_POINTER:
         return ms_json_address(value->number.u);
+    case MS_VALUE_RAW:
+        break;
     }
     return json_null();
 }

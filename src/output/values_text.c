@@ -6,7 +6,9 @@
 #include "text.h"
 
 /* What is longer than this does not widen its column. */
-#define COLUMN_MAX 32u
+#define COLUMN_MAX 40u
+/* Of raw bytes so many. */
+#define RAW_SHOWN 16u
 
 /* "'a'", or the number when it is no character to be seen. */
 static void write_character(FILE *out, uint8_t byte)
@@ -66,6 +68,11 @@ static void write_value(FILE *out, const struct ms_value *value)
         break;
     case MS_VALUE_POINTER:
         write_pointer(out, value);
+        break;
+    case MS_VALUE_RAW:
+        for (unsigned i = 0; i < value->size && i < RAW_SHOWN; i++)
+            fprintf(out, "%s%02x", i ? " " : "", value->bytes[i]);
+        fputs(value->cut || value->size > RAW_SHOWN ? " ..." : "", out);
         break;
     }
 }
