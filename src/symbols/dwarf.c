@@ -140,9 +140,14 @@ static enum ms_language language_of(Dwarf_Die *unit)
 static size_t module_of(const struct ms_types *types, Dwarf_CU *cu)
 {
     Dwarf *dwarf = dwarf_cu_getdwarf(cu);
-    for (size_t i = 0; i < types->module_count; i++)
-        if (types->modules[i].dwarf == dwarf)
+    for (size_t i = 0; i < types->module_count; i++) {
+        const struct ms_dwarf *module = &types->modules[i];
+        if (module->dwarf == dwarf)
             return i;
+        for (size_t split = 0; split < module->splits.files.count; split++)
+            if (module->splits.files.items[split].dwarf == dwarf)
+                return i;
+    }
     return MS_MODULES_NONE;
 }
 
@@ -210,7 +215,10 @@ bool ms_dwarf_units(struct ms_dwarf *dwarf)
         Dwarf_Die *added = ms_vector_add(&units);
         if (!added)
             break;
-        *added = kind == DW_UT_skeleton && split.addr ? split : unit;
+        bool skeleton = kind == DW_UT_skeleton;
+        if (skeleton && !split.addr && !ms_split_find(&dwarf->splits, dwarf->module.search, &unit, &split))
+            skeleton = false;
+        *added = skeleton ? split : unit;
     }
     dwarf->units = units.items;
     dwarf->unit_count = units.count;
@@ -386,10 +394,9 @@ const char *ms_dwarf_name(struct ms_types *types, Dwarf_Die *die)
 
 struct definition {
     uint64_t hash;
-    void *die;
+    Dwarf_Die die;
 };
 
-/* A unit split off has a Dwarf of its own, which its DIEs are found in. */
 struct ms_name_index {
     MS_VECTOR(struct definition) items; /* sorted by hash */
 };
@@ -434,7 +441,7 @@ static void leave(struct path *path, size_t size, uint64_t identity)
 }
 
 /* Adds a definition of the name, unless there are enough; then also of what is nested in it. */
-static bool add_definition(struct path *path, void *die)
+static bool add_definition(struct path *path, const Dwarf_Die *die)
 {
     uint64_t identity = path->identity ? path->identity : 1;
     struct met *met = ms_type_map_get(&path->met, identity);
@@ -451,7 +458,7 @@ static bool add_definition(struct path *path, void *die)
         path->types->short_of_memory = true;
         return false;
     }
-    *added = (struct definition){met->hash, die};
+    *added = (struct definition){met->hash, *die};
     return true;
 }
 
@@ -487,7 +494,7 @@ static void index_children(struct path *path, Dwarf_Die *die, const char *limit,
             continue;
         bool new = space;
         if (!space && !(structure && ms_die_flag(&walk.die, DW_AT_declaration)))
-            new = add_definition(path, walk.die.addr) && structure && nested;
+            new = add_definition(path, &walk.die) && structure && nested;
         if (new)
             index_children(path, &walk.die, walk.limit, nested, depth + 1);
         leave(path, before, identity);
@@ -499,7 +506,7 @@ static int by_hash(const void *a, const void *b)
     const struct definition *left = a, *right = b;
     if (left->hash != right->hash)
         return left->hash < right->hash ? -1 : 1;
-    return left->die < right->die ? -1 : left->die > right->die;
+    return left->die.addr < right->die.addr ? -1 : left->die.addr > right->die.addr;
 }
 
 static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf *dwarf)
@@ -527,12 +534,9 @@ static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf
     return dwarf->names;
 }
 
-static const struct ms_type *convert_definition(struct ms_types *types, struct ms_dwarf *dwarf,
-                                                const struct definition *definition)
+static const struct ms_type *convert_definition(struct ms_types *types, const struct definition *definition)
 {
-    Dwarf_Die die;
-    if (!dwarf_die_addr_die(dwarf->dwarf, definition->die, &die))
-        return NULL;
+    Dwarf_Die die = definition->die;
     const struct ms_type *type = ms_type_of_die(types, &die);
     return type->kind == MS_TYPE_STRUCT || type->kind == MS_TYPE_UNION ? type : NULL;
 }
@@ -550,7 +554,7 @@ const struct ms_type *ms_dwarf_named(struct ms_types *types, struct ms_dwarf *dw
             high = middle;
     }
     for (size_t i = low; index && i < index->items.count && index->items.items[i].hash == hash; i++) {
-        const struct ms_type *type = convert_definition(types, dwarf, &index->items.items[i]);
+        const struct ms_type *type = convert_definition(types, &index->items.items[i]);
         if (found && type && type != found)
             return NULL;
         found = type ? type : found;
@@ -564,7 +568,7 @@ void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf)
     for (size_t i = 0; index && i < index->items.count; i++) {
         if (types->progress && i % (64 * PROGRESS_STEP) == 0)
             types->progress(types->context, "types", i, index->items.count);
-        convert_definition(types, dwarf, &index->items.items[i]);
+        convert_definition(types, &index->items.items[i]);
     }
 }
 
@@ -574,6 +578,7 @@ void ms_dwarf_close(struct ms_dwarf *dwarf)
         ms_vector_free(&dwarf->names->items);
     free(dwarf->names);
     free(dwarf->units);
+    ms_splits_free(&dwarf->splits);
     ms_variable_index_free(dwarf->places);
     ms_code_index_free(dwarf->code);
 }

@@ -57,11 +57,12 @@ static uint64_t read_word(const uint8_t *at)
     return word;
 }
 
-static void mention(struct scan *scan, uint64_t address, const char *position, bool tls)
+static void mention(struct scan *scan, uint64_t address, uint32_t number, const uint8_t *position, bool tls)
 {
     struct ms_mention *added = ms_vector_add(&scan->mentions->items);
     if (added)
-        *added = (struct ms_mention){.address = address, .position = position, .unit = scan->unit, .tls = tls};
+        *added = (struct ms_mention){.address = address, .position = (const char *)position, .unit = scan->unit,
+                                     .number = number, .tls = tls};
     else
         scan->mentions->short_of_memory = true;
 }
@@ -111,7 +112,7 @@ static void scan_indexed(struct scan *scan, const struct table *table, const uin
         uint64_t address = read_word(table->entries + 8 * index);
         if ((tls ? address < scan->extent.tls_size : address - scan->extent.start < scan->extent.size) &&
             is_location(at, 1 + size, end, tls))
-            mention(scan, address, (const char *)at, tls);
+            mention(scan, address, (uint32_t)index, at, tls);
     }
 }
 
@@ -122,9 +123,9 @@ static void scan_direct(struct scan *scan, const uint8_t *at, const uint8_t *end
     for (at++; end - at >= 9; at++) {
         uint64_t word = read_word(at + 1);
         if (*at == DW_OP_addr && word - extent.start < extent.size && is_location(at, 9, end, false))
-            mention(scan, word, (const char *)at, false);
+            mention(scan, word, MS_NO_NUMBER, at, false);
         else if (*at == DW_OP_const8u && word < extent.tls_size && is_location(at, 9, end, true))
-            mention(scan, word, (const char *)at, true);
+            mention(scan, word, MS_NO_NUMBER, at, true);
     }
 }
 

@@ -13,8 +13,11 @@ struct ms_mention {
     void *function;       /* DIE that it is a static of, or NULL */
     struct ms_variable *variable; /* made when asked for; of the types' memory */
     uint32_t unit;        /* index in ms_dwarf.units */
+    uint32_t number;      /* of the address in .debug_addr, MS_NO_NUMBER: it is mentioned itself */
     bool tls;
 };
+
+#define MS_NO_NUMBER UINT32_MAX
 
 struct ms_mentions {
     MS_VECTOR(struct ms_mention) items; /* by position, those of one unit together */

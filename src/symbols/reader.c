@@ -8,18 +8,6 @@
 /* Codes are counted from 1 by all compilers; a higher one is left to libdw. */
 #define CODES_MAX 65536u
 
-bool ms_unit_bytes(const Dwarf_Die *unit, const uint8_t **start, const uint8_t **end)
-{
-    Dwarf_Die die = *unit;
-    Dwarf_Off at = dwarf_dieoffset(&die), into = dwarf_cuoffset(&die), next;
-    Dwarf *dwarf = dwarf_cu_getdwarf(die.cu);
-    if (dwarf_next_unit(dwarf, at - into, &next, NULL, NULL, NULL, NULL, NULL, NULL, NULL) != 0 || next <= at)
-        return false;
-    *start = (const uint8_t *)die.addr - into;
-    *end = (const uint8_t *)die.addr + (next - at);
-    return true;
-}
-
 /* Is this ".debug_NAME" or ".zdebug_NAME", maybe with ".dwo"? */
 static bool is_called(const char *section, const char *name)
 {
@@ -33,11 +21,10 @@ static bool is_called(const char *section, const char *name)
     return !strncmp(section, name, size) && (!section[size] || !strcmp(section + size, ".dwo"));
 }
 
-bool ms_dwarf_section(Dwarf *dwarf, const char *name, const uint8_t **bytes, size_t *size)
+bool ms_elf_section(Elf *elf, const char *name, const uint8_t **bytes, size_t *size)
 {
     GElf_Shdr header;
     size_t names;
-    Elf *elf = dwarf_getelf(dwarf);
     Elf_Scn *section = NULL;
     if (!elf || elf_getshdrstrndx(elf, &names) < 0)
         return false;
@@ -54,6 +41,41 @@ bool ms_dwarf_section(Dwarf *dwarf, const char *name, const uint8_t **bytes, siz
         return true;
     }
     return false;
+}
+
+/* The section that ADDRESS is in ends at *END; false: it is neither of those that units are in. */
+static bool section_end(Dwarf *dwarf, const uint8_t *address, const uint8_t **end)
+{
+    static const char *const names[] = {"info", "types"};
+    const uint8_t *bytes;
+    size_t size;
+    for (unsigned i = 0; i < 2; i++)
+        if (ms_dwarf_section(dwarf, names[i], &bytes, &size) && address >= bytes &&
+            (size_t)(address - bytes) < size) {
+            *end = bytes + size;
+            return true;
+        }
+    return false;
+}
+
+bool ms_unit_bytes(const Dwarf_Die *unit, const uint8_t **start, const uint8_t **end)
+{
+    Dwarf_Die die = *unit;
+    Dwarf_Off at = dwarf_dieoffset(&die), into = dwarf_cuoffset(&die), next;
+    Dwarf *dwarf = dwarf_cu_getdwarf(die.cu);
+    if (dwarf_next_unit(dwarf, at - into, &next, NULL, NULL, NULL, NULL, NULL, NULL, NULL) != 0 || next <= at ||
+        !section_end(dwarf, die.addr, end))
+        return false;
+    *start = (const uint8_t *)die.addr - into;
+    /* What the header says of its length may be beyond the section. */
+    if (next - at < (uint64_t)(*end - (const uint8_t *)die.addr))
+        *end = (const uint8_t *)die.addr + (next - at);
+    return true;
+}
+
+bool ms_dwarf_section(Dwarf *dwarf, const char *name, const uint8_t **bytes, size_t *size)
+{
+    return ms_elf_section(dwarf_getelf(dwarf), name, bytes, size);
 }
 
 /* Unsigned LEB128; false when it goes beyond END or 64 bits. */

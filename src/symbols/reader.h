@@ -57,7 +57,8 @@ const void *ms_reader_next(const struct ms_reader *reader, const void *at);
 /* The bytes of a unit: from its header to its end. */
 bool ms_unit_bytes(const Dwarf_Die *unit, const uint8_t **start, const uint8_t **end);
 
-/* A section by its name (without ".debug_"), unpacked, also as NAME.dwo. */
+/* A section by its name (without ".debug_"), also as NAME.dwo. Packed ones are none; libdw unpacks its own. */
+bool ms_elf_section(Elf *elf, const char *name, const uint8_t **bytes, size_t *size);
 bool ms_dwarf_section(Dwarf *dwarf, const char *name, const uint8_t **bytes, size_t *size);
 
 #endif

@@ -28,38 +28,11 @@ void ms_variable_index_free(struct ms_variable_index *index)
 
 /* A location that is the same all the time. */
 struct location {
-    uint64_t base; /* as it is mentioned */
+    uint64_t number; /* as it is mentioned: an address, or the number of one in .debug_addr */
+    bool indexed;
     uint64_t plus; /* what is merged with others lies so far behind */
     bool tls;
 };
-
-/* The number that an operation of a location begins with; false: it is another kind of operation. */
-static bool base_of(Dwarf_Attribute *value, const Dwarf_Op *op, uint64_t *base)
-{
-    Dwarf_Attribute number;
-    Dwarf_Addr address;
-    Dwarf_Word word;
-    switch (op->atom) {
-    case DW_OP_addr:
-    case DW_OP_const8u:
-        *base = op->number;
-        return true;
-    case DW_OP_addrx:
-    case DW_OP_GNU_addr_index:
-        if (dwarf_getlocation_attr(value, op, &number) != 0 || dwarf_formaddr(&number, &address) != 0)
-            return false;
-        *base = address;
-        return true;
-    case DW_OP_constx:
-    case DW_OP_GNU_const_index:
-        if (dwarf_getlocation_attr(value, op, &number) != 0 || dwarf_formudata(&number, &word) != 0)
-            return false;
-        *base = word;
-        return true;
-    default:
-        return false;
-    }
-}
 
 /* Where a variable is; false: it has no place, or none that stays, or it is only declared. */
 static bool locate(Dwarf_Die *die, struct location *location)
@@ -69,15 +42,27 @@ static bool locate(Dwarf_Die *die, struct location *location)
     size_t count;
     *location = (struct location){0};
     if (!dwarf_attr(die, DW_AT_location, &value) || dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 ||
-        count > 2 || !base_of(&value, &ops[0], &location->base))
+        count > 2)
         return false;
+    uint8_t first = ops[0].atom;
+    location->number = ops[0].number;
+    location->indexed = first != DW_OP_addr && first != DW_OP_const8u;
     if (count == 2) {
         location->tls = ops[1].atom == DW_OP_form_tls_address || ops[1].atom == DW_OP_GNU_push_tls_address;
         location->plus = ops[1].atom == DW_OP_plus_uconst ? ops[1].number : 0;
         if (!location->tls && ops[1].atom != DW_OP_plus_uconst)
             return false;
     }
-    return location->tls || (ops[0].atom != DW_OP_const8u && ops[0].atom != DW_OP_constx);
+    if (location->tls)
+        return first == DW_OP_const8u || first == DW_OP_constx || first == DW_OP_GNU_const_index;
+    return first == DW_OP_addr || first == DW_OP_addrx || first == DW_OP_GNU_addr_index;
+}
+
+static bool is_mentioned(const struct location *location, const struct ms_mention *mention)
+{
+    uint64_t number = mention->number == MS_NO_NUMBER ? mention->address : mention->number;
+    return location->indexed == (mention->number != MS_NO_NUMBER) && location->number == number &&
+           location->tls == mention->tls;
 }
 
 /* The mentions of one unit that are still to be resolved. */
@@ -119,7 +104,7 @@ static void resolve(struct resolving *r, Dwarf_Die *die, const char *limit, void
         struct location location;
         if (tag == DW_TAG_variable && locate(&walk.die, &location)) {
             for (; r->next < r->end && r->next->position < walk.limit; r->next++)
-                if (r->next->address == location.base && r->next->tls == location.tls && !r->next->die) {
+                if (is_mentioned(&location, r->next) && !r->next->die) {
                     r->next->plus = location.plus;
                     r->next->die = walk.die.addr;
                     r->next->function = function;
