@@ -77,7 +77,7 @@ static json_t *places_json(struct ms_types *types, char **texts)
     return places;
 }
 
-/* stacks TARGET: of a lean image. stacks TARGET ADDRESS...: of a full one, since libc has its lists in the heap. */
+/* stacks TARGET: of a lean image. stacks TARGET ADDRESS...: of a full one, for libc has its lists in the heap. */
 int main(int argc, char **argv)
 {
     struct ms_scan *scan;

@@ -91,8 +91,10 @@ static void open_child(struct world *w, pid_t child, bool full)
 {
     struct ms_capture_options capture = {.full = full};
     struct ms_symbols_options options = {0};
-    while (!truth->ready)
+    while (!truth->ready) {
+        assert_int_equal(waitpid(child, NULL, WNOHANG), 0); /* it is still there */
         usleep(1000);
+    }
     usleep(20000); /* until it sleeps */
     struct ms_error *error = ms_capture(child, &capture, &w->image);
     kill(child, SIGKILL);
@@ -211,9 +213,8 @@ static void with_signal(void)
     stack_t stack = {.ss_sp = malloc(1 << 20), .ss_size = 1 << 20};
     if (!stack.ss_sp || sigaltstack(&stack, NULL) != 0)
         return;
-    sigaction(SIGSEGV, &action, NULL);
-    volatile int *volatile bad = NULL;
-    *bad = 1; /* the signal comes at an instruction, not behind a call */
+    sigaction(SIGILL, &action, NULL);
+    __asm__ volatile("ud2"); /* the signal comes at an instruction, not behind a call */
 }
 
 /* A handler on a stack of its own, and what it interrupted. */
