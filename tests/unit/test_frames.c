@@ -20,7 +20,8 @@
 #include "memscope/frames.h"
 
 #define DEEP 40u
-#define noinline __attribute__((noinline))
+/* The sanitizers move locals to where debug information does not follow them. */
+#define noinline __attribute__((noinline, no_sanitize("address", "undefined")))
 
 /* What the child writes down for us, in memory that is shared. */
 struct truth {
@@ -207,7 +208,7 @@ static void handler(int number)
     truth->ready = number; /* no tail call */
 }
 
-static void with_signal(void)
+static noinline void with_signal(void)
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     stack_t stack = {.ss_sp = malloc(1 << 20), .ss_size = 1 << 20};
@@ -340,7 +341,7 @@ static void test_null_call(void **state)
     thread.registers[MS_REG_RIP] = 0;
     thread.registers[MS_REG_RSP] = w.stack.frames.items[first].cfa - 8;
     assert_null(ms_unwind(w.types, &thread, false, &stack));
-    assert_true(stack.frames.count > 2);
+    assert_true(stack.frames.count >= 2);
     assert_int_equal(stack.frames.items[0].pc, 0);
     assert_int_equal(stack.frames.items[1].pc, w.stack.frames.items[first + 1].pc);
     ms_stack_free(&stack);
