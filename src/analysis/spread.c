@@ -5,6 +5,7 @@
 
 #define CHANGES_MAX 6u          /* of a block's type by refinement or contradiction */
 #define INNER_MAX (4u << 20)    /* values inside of other blocks that are followed */
+#define DOUBTFUL_MAX (1u << 20) /* claims that are kept for guesses */
 #define ELEMENTS_LOOKED_AT 64u  /* of what may be an array */
 #define BLOCKS_AHEAD 16u        /* of the queue, whose memory is called */
 #define MAPPED_SLACK (2 * MS_PAGE)
@@ -316,20 +317,35 @@ void ms_guess_block(struct ms_typing *t, uint64_t start, const struct ms_type *t
     slot->array |= type->kind != MS_TYPE_STRUCT && type->kind != MS_TYPE_UNION;
 }
 
-/* A pointer that may be stale is only believed when all speaks for it; else it is good for a guess. */
+/*
+ * A pointer that may be stale is only believed when all speaks for it, and so is one to a structure in a
+ * block that is too big for it: it may be a first member or a base, or what was there before. What is not
+ * believed is good for a guess.
+ */
 static bool is_believed(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type,
-                        unsigned level, uint64_t start)
+                        unsigned level, uint64_t start, const struct ms_slot *slot)
 {
-    if (!claim->doubtful || (level != MS_LEVEL_VALUE && !claim->chosen))
-        return true;
     unsigned agreed = 0;
-    bool believed = !claim->chosen && claim->parameter ? ms_agrees(t, ms_shape_of(&t->shapes, type), start * 2, &agreed)
-                    : !claim->chosen && is_plausible(t, type, start, true);
-    struct ms_claim *slot = believed ? NULL : ms_vector_add(&t->doubtful);
-    t->failed |= !believed && !slot;
+    if (claim->chosen)
+        return false;
+    if (level != MS_LEVEL_VALUE)
+        return !claim->doubtful || claim->parameter || level != MS_LEVEL_RAW;
+    if (claim->doubtful && !claim->parameter)
+        return is_plausible(t, type, start, true);
+    if (!claim->doubtful && (slot->level >= MS_LEVEL_VALUE || claim->how == MS_LINK_ARRAY ||
+                             fits_block(t, type->size, start, ms_usable(t->heap, start))))
+        return true;
+    return ms_agrees(t, ms_shape_of(&t->shapes, type), start * 2, &agreed);
+}
+
+static void doubt(struct ms_typing *t, const struct ms_claim *claim)
+{
+    if (t->doubtful.count >= DOUBTFUL_MAX)
+        return;
+    struct ms_claim *slot = ms_vector_add(&t->doubtful);
+    t->failed |= !slot;
     if (slot)
         *slot = *claim;
-    return believed;
 }
 
 static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot)
@@ -351,8 +367,10 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
     if (claim->guess) {
         if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, false))
             ms_guess_block(t, start, type);
-    } else if (is_believed(t, claim, type, level, start)) {
+    } else if (is_believed(t, claim, type, level, start, slot)) {
         rise(t, claim, type, level, start, slot);
+    } else {
+        doubt(t, claim);
     }
 }
 

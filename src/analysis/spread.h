@@ -83,7 +83,7 @@ struct ms_typing {
     struct ms_map vtables;    /* by target: see vtable_class() */
     struct ms_map texts;      /* by what is said: see text.c */
     void *words;              /* tree of strings; owned */
-    MS_VECTOR(struct ms_claim) doubtful; /* of locals: only good for guesses */
+    MS_VECTOR(struct ms_claim) doubtful; /* only good for guesses */
     struct ms_claim ahead[MS_CLAIMS_AHEAD]; /* wait for their memory */
     uint64_t ahead_in, ahead_out;
     struct ms_tally share[MS_EVIDENCES];
