@@ -51,7 +51,8 @@ static int judge(struct ms_typing *t, const struct ms_type *to, uint64_t target)
 }
 
 /* The same for LINK and the others at its place. */
-static int judge_link(struct ms_typing *t, const struct ms_shape *shape, const struct ms_link *link, uint64_t target)
+static int judge_link(struct ms_typing *t, const struct ms_shape *shape, const struct ms_link *link,
+                      uint64_t target)
 {
     if (!link->to)
         return 0;
@@ -204,7 +205,7 @@ static void confirm(struct ms_typing *t, const struct ms_claim *claim, uint64_t 
         enqueue_block(t, start, slot);
 }
 
-/* Do size and words of START's block speak for TYPE? One with a flexible array fits any size: TAIL lets that do. */
+/* Do size and words of START's block speak for TYPE? TAIL: a flexible array at its end may have any size. */
 static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start, bool tail)
 {
     unsigned agreed = 0;
@@ -221,7 +222,8 @@ static void contradict(struct ms_typing *t, const struct ms_claim *claim, const 
         return;
     bool change = claim->strong > slot->strong;
     if (!change) {
-        bool mine = is_plausible(t, type, start, true), theirs = is_plausible(t, ms_slot_type(t, slot), start, true);
+        bool mine = is_plausible(t, type, start, true);
+        bool theirs = is_plausible(t, ms_slot_type(t, slot), start, true);
         change = mine && !theirs;
         slot->contested |= mine == theirs;
     }
@@ -246,7 +248,8 @@ static void compare_values(struct ms_typing *t, const struct ms_claim *claim, co
     } else if (!ms_begins_with(&t->shapes, type, old)) {
         contradict(t, claim, type, start, slot);
     } else if (slot->level == MS_LEVEL_VALUE && !(slot->array && slot->container) &&
-               slot->changes < CHANGES_MAX && (claim->strong || !slot->strong || is_plausible(t, type, start, true))) {
+               slot->changes < CHANGES_MAX &&
+               (claim->strong || !slot->strong || is_plausible(t, type, start, true))) {
         slot->changes++;
         bool strong = slot->strong;
         set_slot(t, claim, type, MS_LEVEL_VALUE, start, slot);
@@ -400,7 +403,8 @@ static bool is_behind_cookie(struct ms_typing *t, const struct ms_claim *claim, 
 {
     const uint64_t size = claim->type->size;
     uint64_t count = (usable - delta) / size, said;
-    if (claim->type->language != MS_LANGUAGE_CXX || (delta != 8 && delta != 16) || !ms_fits(delta + count * size, usable))
+    if (claim->type->language != MS_LANGUAGE_CXX || (delta != 8 && delta != 16) ||
+        !ms_fits(delta + count * size, usable))
         return false;
     if (ms_image_read_word(t->image, ms_granule_address(t->heap, start) + delta - 8, &said))
         return said == count;

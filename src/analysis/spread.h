@@ -143,7 +143,7 @@ bool ms_fits(uint64_t size, uint64_t usable);
 /* Would TARGET do for what LINK points to, and not by chance? */
 bool ms_is_likely(struct ms_typing *t, const struct ms_link *link, uint64_t target);
 
-/* How many buckets a hash table of values of SIZE has in a block; 0: it is none. CONTROL: where its bytes begin. */
+/* How many buckets a Rust hash table of values of SIZE has; 0: it is none. CONTROL: where its bytes begin. */
 uint64_t ms_table_buckets(uint64_t size, uint64_t usable, uint64_t *control);
 
 /* Does what the words of a value of SHAPE at TARGET point to agree with it? AGREED: how many say so. */
