@@ -135,7 +135,8 @@ static char *frame_text(const struct ms_stack *stack, size_t index)
     const char *function = frame->function ? frame->function : frame->module;
     const char *brackets = frame->function && !strchr(function, '(') ? "()" : "";
     char *text;
-    int length = asprintf(&text, "frame %zu%s%s%s", index, function ? " " : "", function ? function : "", brackets);
+    int length = function ? asprintf(&text, "frame %zu %s%s", index, function, brackets)
+                          : asprintf(&text, "frame %zu", index);
     return length < 0 ? NULL : text;
 }
 
@@ -247,10 +248,24 @@ static struct ms_error *name_in_frame(struct ms_names *n, struct ms_place *place
                frame ? frame : "");
 }
 
+/* Whose stack ADDRESS is on, also while that thread is on another, in a signal's handler. */
+static const struct ms_thread *stack_owner(const struct ms_image *image, uint64_t address)
+{
+    const struct ms_region *region = ms_image_region(image, address);
+    if (region && region->kind == MS_REGION_STACK)
+        return thread_of(image, image->pid);
+    for (size_t i = 0; region && i < image->thread_count; i++) {
+        uint64_t pointer = image->threads[i].registers[MS_REG_FS_BASE];
+        if (pointer >= region->start && pointer < region->end && address < pointer)
+            return &image->threads[i];
+    }
+    return NULL;
+}
+
 static struct ms_error *name_stack(struct ms_names *n, struct ms_place *place, pid_t tid)
 {
     char offset[24];
-    const struct ms_thread *thread = tid ? thread_of(n->image, tid) : NULL;
+    const struct ms_thread *thread = tid ? thread_of(n->image, tid) : stack_owner(n->image, place->address);
     place->kind = MS_PLACE_STACK;
     if (thread)
         return name_in_frame(n, place, thread);

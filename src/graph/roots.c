@@ -230,7 +230,9 @@ static struct ms_error *plan_region(struct ms_scan *scan, const struct ms_image 
         if (dead)
             return plan_cached_stack(scan, image, r, dead, cuts);
     }
-    range.keep = t->has_sp || t->has_tcb || (range.kind == MS_ROOT_DATA && r->end - r->start <= KEEP_LIMIT);
+    /* The main thread's own stack too while it is on another, in a signal's handler. */
+    range.keep = t->has_sp || t->has_tcb || r->kind == MS_REGION_STACK ||
+                 (range.kind == MS_ROOT_DATA && r->end - r->start <= KEEP_LIMIT);
     return add_range(scan, cuts, range);
 }
 

@@ -177,29 +177,6 @@ bool ms_dwarf_units(struct ms_dwarf *dwarf)
     return units.count > 0;
 }
 
-bool ms_dwarf_unit_at(struct ms_dwarf *dwarf, uint64_t pc, Dwarf_Die *unit)
-{
-    Dwarf_Die skeleton, split;
-    uint8_t kind;
-    pc -= dwarf->bias;
-    if (!dwarf->dwarf)
-        return false;
-    if (dwarf_addrdie(dwarf->dwarf, pc, &skeleton)) {
-        *unit = skeleton;
-        if (dwarf_cu_info(skeleton.cu, NULL, &kind, NULL, &split, NULL, NULL, NULL) == 0 &&
-            kind == DW_UT_skeleton && split.addr)
-            *unit = split;
-        return true;
-    }
-    /* clang leaves .debug_aranges out; each unit says itself where its code is. */
-    for (size_t i = 0; ms_dwarf_units(dwarf) && i < dwarf->unit_count; i++)
-        if (dwarf_haspc(&dwarf->units[i], pc) > 0) {
-            *unit = dwarf->units[i];
-            return true;
-        }
-    return false;
-}
-
 /* --- scopes ----------------------------------------------------------------------------------- */
 
 static bool is_scope(int tag)
@@ -498,4 +475,5 @@ void ms_dwarf_close(struct ms_dwarf *dwarf)
     free(dwarf->names);
     free(dwarf->units);
     ms_variable_index_free(dwarf->places);
+    ms_code_index_free(dwarf->code);
 }

@@ -68,4 +68,7 @@ void ms_dwarf_close(struct ms_dwarf *dwarf);
 /* Of variables.c. */
 void ms_variable_index_free(struct ms_variable_index *index);
 
+/* Of code.c. */
+void ms_code_index_free(struct ms_code_index *index);
+
 #endif

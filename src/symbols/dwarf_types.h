@@ -21,6 +21,7 @@ struct ms_dwarf {
     size_t unit_count;
     struct ms_name_index *names;      /* private */
     struct ms_variable_index *places; /* private */
+    struct ms_code_index *code;       /* private */
     bool opened;
 };
 

@@ -3,6 +3,9 @@
 
 #include <dwarf.h>
 
+/* Where a scope may be. */
+enum where { BELOW, IN_NAMESPACES, IN_FUNCTIONS_TOO };
+
 bool ms_scope_is_function(Dwarf_Die *scope)
 {
     int tag = dwarf_tag(scope);
@@ -16,9 +19,14 @@ static bool is_scope(Dwarf_Die *die)
            tag == DW_TAG_catch_block;
 }
 
-/* What has no code of its own but may hold functions that do. */
-static bool is_namespace(Dwarf_Die *die)
+/*
+ * What may hold functions that are not part of its own code, if it has any. Compilers put the
+ * functions of local classes, as of lambdas, into the functions that those are local to.
+ */
+static bool may_hold(Dwarf_Die *die, enum where where)
 {
+    if (where == IN_FUNCTIONS_TOO && is_scope(die))
+        return true;
     switch (dwarf_tag(die)) {
     case DW_TAG_namespace:
     case DW_TAG_module:
@@ -26,29 +34,30 @@ static bool is_namespace(Dwarf_Die *die)
     case DW_TAG_structure_type:
     case DW_TAG_union_type:
     case DW_TAG_enumeration_type:
-        return true;
+        return where != BELOW;
     default:
         return false;
     }
 }
 
 /*
- * The next scope below PARENT that covers ADDRESS, added to SCOPES; with NAMESPACES also in those.
+ * The next scope below PARENT that covers ADDRESS, added to SCOPES.
  * Not dwarf_getscopes(): it recurses as deep as the DWARF says, goes where siblings lead it, and
  * looks through all of the unit for the origin of inlined functions.
  */
-static bool add_inner(Dwarf_Die *parent, const char *limit, Dwarf_Addr address, unsigned namespaces,
+static bool add_inner(Dwarf_Die *parent, const char *limit, Dwarf_Addr address, enum where where, unsigned depth,
                       struct ms_scopes *scopes)
 {
     struct ms_child_walk walk;
+    if (depth == MS_DIE_DEPTH)
+        return false;
     for (bool more = ms_first_child(parent, limit, &walk); more; more = ms_next_child(&walk)) {
         if (is_scope(&walk.die) && dwarf_haspc(&walk.die, address) == 1) {
             scopes->list[scopes->count] = walk.die;
             scopes->limit[scopes->count++] = walk.limit;
             return true;
         }
-        if (namespaces && is_namespace(&walk.die) &&
-            add_inner(&walk.die, walk.limit, address, namespaces - 1, scopes))
+        if (may_hold(&walk.die, where) && add_inner(&walk.die, walk.limit, address, where, depth + 1, scopes))
             return true;
     }
     return false;
@@ -57,9 +66,10 @@ static bool add_inner(Dwarf_Die *parent, const char *limit, Dwarf_Addr address, 
 void ms_find_scopes(Dwarf_Die *unit, Dwarf_Addr address, struct ms_scopes *scopes)
 {
     scopes->count = 0;
-    bool more = add_inner(unit, MS_UNIT_END, address, MS_DIE_DEPTH, scopes);
+    bool more = add_inner(unit, MS_UNIT_END, address, IN_NAMESPACES, 0, scopes) ||
+                add_inner(unit, MS_UNIT_END, address, IN_FUNCTIONS_TOO, 0, scopes);
     while (more && scopes->count < MS_SCOPES_MAX) {
         Dwarf_Die parent = scopes->list[scopes->count - 1];
-        more = add_inner(&parent, scopes->limit[scopes->count - 1], address, 0, scopes);
+        more = add_inner(&parent, scopes->limit[scopes->count - 1], address, BELOW, 0, scopes);
     }
 }

@@ -22,7 +22,7 @@
 /* struct dtv_slotinfo_list (sysdeps/generic/ldsodefs.h): len, next, then pairs of generation and link map. */
 #define LIST_HEAD 16u
 #define LIST_ENTRY 16u
-/* Of link_map::l_tls_offset: not static, yet or ever (NO_TLS_OFFSET, FORCED_DYNAMIC_TLS_OFFSET; include/link.h). */
+/* link_map::l_tls_offset, not static yet, or never: NO_TLS_OFFSET, FORCED_DYNAMIC_TLS_OFFSET (include/link.h). */
 #define OFFSET_NONE   0u
 #define OFFSET_FORCED UINT64_MAX
 

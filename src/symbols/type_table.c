@@ -177,6 +177,7 @@ void ms_types_free(struct ms_types *types)
     free(types->by_hash.slots);
     free(types->by_name.slots);
     free(types->by_unit.slots);
+    free(types->by_thread.slots);
     ms_vector_free(&types->units);
     ms_vector_free(&types->all);
     ms_vector_free(&types->chunks);

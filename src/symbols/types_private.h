@@ -45,6 +45,7 @@ struct ms_types {
     struct ms_dwarf *modules; /* by index */
     size_t module_count;
     struct ms_tls tls;        /* read when tls_known */
+    struct ms_type_map by_thread; /* from the address of a thread-local variable to its struct ms_variable */
     bool tls_known;
     unsigned naming, converting; /* how deep */
     bool short_of_memory;     /* some answer is poorer than it could be */

@@ -3,233 +3,271 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tls.h"
+#include "places.h"
 #include "types_private.h"
 
-/* Where a variable is by its location, and its DIE. */
-struct located {
-    uint64_t address; /* in DWARF, not the target; of a thread-local one in the module's block */
-    uint64_t size;
-    Dwarf_Die die;
-    void *function;   /* DIE that it is a static of, or NULL */
-    struct ms_variable *variable; /* made when asked for; of the types' memory */
-};
-
-struct located_list {
-    MS_VECTOR(struct located) list; /* sorted by address */
-};
+/* Mentions below an address that are looked at until one covers it; most are the variable itself. */
+#define LOOK_BACK 64u
 
 struct ms_variable_index {
-    struct located_list fixed, tls;
-    bool short_of_memory;
+    struct ms_mentions mentions;
+    uint32_t *order;      /* of mentions, by address; owned */
+    uint32_t fixed_count; /* in order: fixed addresses first, then those of thread-local ones */
+    bool *resolved;       /* units; owned */
 };
 
 void ms_variable_index_free(struct ms_variable_index *index)
 {
     if (!index)
         return;
-    ms_vector_free(&index->fixed.list);
-    ms_vector_free(&index->tls.list);
+    ms_vector_free(&index->mentions.items);
+    free(index->order);
+    free(index->resolved);
     free(index);
 }
 
-/* The operand of an operation that pushes a constant, of which addresses are one kind. */
-static bool operand_of(Dwarf_Attribute *location, const Dwarf_Op *op, uint64_t *operand)
+/* The location of a variable that has a fixed one, and whether each thread has its own; false: none, or only declared. */
+static bool address_of(Dwarf_Die *die, uint64_t *address, bool *tls)
 {
-    Dwarf_Attribute number;
+    Dwarf_Attribute value, number;
+    Dwarf_Op *ops;
+    size_t count;
     Dwarf_Addr found;
     Dwarf_Word word;
-    switch (op->atom) {
+    if (!dwarf_attr(die, DW_AT_location, &value) || dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 ||
+        count > 2)
+        return false;
+    bool more = count == 2;
+    *tls = more && (ops[1].atom == DW_OP_form_tls_address || ops[1].atom == DW_OP_GNU_push_tls_address);
+    if (more && !*tls && ops[1].atom != DW_OP_plus_uconst) /* what clang merged is an offset into the whole */
+        return false;
+    switch (ops[0].atom) {
     case DW_OP_addr:
-    case DW_OP_const4u:
     case DW_OP_const8u:
-    case DW_OP_constu:
-        *operand = op->number;
-        return true;
+        *address = ops[0].number;
+        break;
     case DW_OP_addrx:
     case DW_OP_GNU_addr_index:
-        if (dwarf_getlocation_attr(location, op, &number) != 0 || dwarf_formaddr(&number, &found) != 0)
+        if (dwarf_getlocation_attr(&value, &ops[0], &number) != 0 || dwarf_formaddr(&number, &found) != 0)
             return false;
-        *operand = found;
-        return true;
+        *address = found;
+        break;
     case DW_OP_constx:
     case DW_OP_GNU_const_index:
-        if (dwarf_getlocation_attr(location, op, &number) != 0 || dwarf_formudata(&number, &word) != 0)
+        if (dwarf_getlocation_attr(&value, &ops[0], &number) != 0 || dwarf_formudata(&number, &word) != 0)
             return false;
-        *operand = word;
+        *address = word;
+        break;
+    default:
+        return false;
+    }
+    if (more && !*tls)
+        *address += ops[1].number;
+    return *tls || ops[0].atom != DW_OP_const8u;
+}
+
+/* The mentions of one unit that are still to be resolved. */
+struct resolving {
+    struct ms_mention *next, *end;
+};
+
+static bool holds_variables(int tag)
+{
+    switch (tag) {
+    case DW_TAG_namespace:
+    case DW_TAG_module:
+    case DW_TAG_subprogram:
+    case DW_TAG_lexical_block:
+    case DW_TAG_inlined_subroutine:
+    case DW_TAG_structure_type:
+    case DW_TAG_class_type:
+    case DW_TAG_union_type:
         return true;
     default:
         return false;
     }
 }
 
-/* The fixed address of a variable, or where in its module's block a thread-local one is; false: neither. */
-static bool address_of(Dwarf_Die *die, uint64_t *address, bool *tls)
-{
-    Dwarf_Attribute value;
-    Dwarf_Op *ops;
-    size_t count;
-    if (!dwarf_attr(die, DW_AT_location, &value) || dwarf_getlocation(&value, &ops, &count) != 0)
-        return false;
-    *tls = count == 2 && (ops[1].atom == DW_OP_form_tls_address || ops[1].atom == DW_OP_GNU_push_tls_address);
-    if (!*tls && (count != 1 || (ops[0].atom != DW_OP_addr && ops[0].atom != DW_OP_addrx &&
-                                 ops[0].atom != DW_OP_GNU_addr_index)))
-        return false;
-    return operand_of(&value, &ops[0], address);
-}
-
-static void add_variable(struct ms_variable_index *index, Dwarf_Die *die, void *function)
-{
-    uint64_t address;
-    bool tls;
-    if (!address_of(die, &address, &tls))
-        return;
-    struct located_list *list = tls ? &index->tls : &index->fixed;
-    struct located *added = ms_vector_add(&list->list);
-    if (added)
-        *added = (struct located){.address = address, .die = *die, .function = function};
-    else
-        index->short_of_memory = true;
-}
-
-static void find_variables(struct ms_variable_index *index, Dwarf_Die *die, const char *limit, void *function,
-                           unsigned depth)
+/* Goes down to the DIEs that mentions are in, and nowhere else. */
+static void resolve(struct resolving *r, Dwarf_Die *die, const char *limit, void *function, unsigned depth)
 {
     struct ms_child_walk walk;
     if (depth >= MS_DIE_DEPTH)
         return;
-    for (bool more = ms_first_child(die, limit, &walk); more; more = ms_next_child(&walk)) {
+    for (bool more = ms_first_child(die, limit, &walk); more && r->next < r->end; more = ms_next_child(&walk)) {
+        while (r->next < r->end && r->next->position < (const char *)walk.die.addr)
+            r->next++;
+        if (r->next == r->end || r->next->position >= walk.limit)
+            continue;
         int tag = dwarf_tag(&walk.die);
-        if (tag == DW_TAG_variable)
-            add_variable(index, &walk.die, function);
-        if (tag == DW_TAG_namespace || tag == DW_TAG_module || tag == DW_TAG_subprogram ||
-            tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine || tag == DW_TAG_structure_type ||
-            tag == DW_TAG_class_type)
-            find_variables(index, &walk.die, walk.limit, tag == DW_TAG_subprogram ? walk.die.addr : function,
-                           depth + 1);
+        bool tls;
+        if (tag == DW_TAG_variable && address_of(&walk.die, &r->next->address, &tls) && tls == r->next->tls) {
+            r->next->die = walk.die.addr;
+            r->next->function = function;
+            r->next++;
+        } else if (holds_variables(tag)) {
+            resolve(r, &walk.die, walk.limit, tag == DW_TAG_subprogram ? walk.die.addr : function, depth + 1);
+        }
     }
 }
 
-static int by_address(const void *a, const void *b)
+static void resolve_unit(struct ms_dwarf *dwarf, uint32_t unit)
 {
-    const struct located *left = a, *right = b;
+    struct ms_variable_index *index = dwarf->places;
+    struct ms_mention *items = index->mentions.items.items;
+    size_t low = 0, high = index->mentions.items.count;
+    if (index->resolved[unit])
+        return;
+    index->resolved[unit] = true;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (items[middle].unit < unit)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (high = low; high < index->mentions.items.count && items[high].unit == unit;)
+        high++;
+    struct resolving r = {items + low, items + high};
+    resolve(&r, &dwarf->units[unit], MS_UNIT_END, NULL, 0);
+}
+
+static int by_address(const void *a, const void *b, void *context)
+{
+    const struct ms_mention *items = context;
+    const struct ms_mention *left = items + *(const uint32_t *)a, *right = items + *(const uint32_t *)b;
+    if (left->tls != right->tls)
+        return left->tls ? 1 : -1;
     if (left->address != right->address)
         return left->address < right->address ? -1 : 1;
-    return (left->die.addr > right->die.addr) - (left->die.addr < right->die.addr);
+    return left < right ? -1 : left > right;
+}
+
+static bool order_mentions(struct ms_variable_index *index, size_t units)
+{
+    size_t count = index->mentions.items.count;
+    index->order = count < UINT32_MAX ? malloc((count + 1) * sizeof *index->order) : NULL;
+    index->resolved = calloc(units + 1, sizeof *index->resolved);
+    if (!index->order || !index->resolved || index->mentions.short_of_memory)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        index->order[i] = (uint32_t)i;
+        index->fixed_count += !index->mentions.items.items[i].tls;
+    }
+    if (count)
+        qsort_r(index->order, count, sizeof *index->order, by_address, index->mentions.items.items);
+    return true;
 }
 
 static struct ms_variable_index *index_variables(struct ms_types *types, struct ms_dwarf *dwarf)
 {
     if (dwarf->places || !ms_dwarf_units(dwarf))
         return dwarf->places;
-    dwarf->places = calloc(1, sizeof *dwarf->places);
-    for (size_t i = 0; dwarf->places && i < dwarf->unit_count; i++) {
-        if (types->progress && i % 64 == 0)
-            types->progress(types->context, "debug information", i, dwarf->unit_count);
-        find_variables(dwarf->places, &dwarf->units[i], MS_UNIT_END, NULL, 0);
-    }
-    if (!dwarf->places || dwarf->places->short_of_memory)
+    struct ms_variable_index *index = calloc(1, sizeof *index);
+    if (index)
+        ms_mentions_find(types, dwarf, &index->mentions);
+    if (!index || !order_mentions(index, dwarf->unit_count)) {
         types->short_of_memory = true;
-    if (dwarf->places) {
-        ms_vector_sort(&dwarf->places->fixed.list, by_address);
-        ms_vector_sort(&dwarf->places->tls.list, by_address);
+        ms_variable_index_free(index);
+        return NULL;
     }
-    return dwarf->places;
+    return dwarf->places = index;
 }
 
-/* Where a variable was looked for. */
-struct wanted {
-    struct ms_dwarf *dwarf;
-    const struct ms_tls_block *block; /* it is thread-local there; NULL: it is not */
-    uint64_t base;                    /* address in the target less that in struct located */
-};
-
-static const struct ms_variable *make_variable(struct ms_types *types, const struct wanted *w,
-                                               struct located *located)
+static struct ms_variable *make_variable(struct ms_types *types, const struct ms_dwarf *dwarf,
+                                         struct ms_mention *mention)
 {
-    Dwarf_Die function;
-    uint64_t address = located->address + w->base;
-    /* Of a thread-local one that of the thread that was asked for last is kept. */
-    if (located->variable && located->variable->address == address)
-        return located->variable;
-    if (!(located->variable = ms_types_alloc(types, sizeof *located->variable)))
-        return NULL;
-    struct ms_variable *variable = located->variable;
-    const char *name = ms_dwarf_name(types, &located->die);
-    variable->name = name ? name : "";
-    variable->unit = ms_dwarf_unit_name(&located->die);
-    variable->type = ms_type_complete(types, ms_type_of_variable(types, &located->die));
-    variable->address = address;
-    variable->tls = w->block != NULL;
-    if (located->function &&
-        dwarf_die_addr_die(dwarf_cu_getdwarf(located->die.cu), located->function, &function)) {
+    Dwarf_Die die, function;
+    Dwarf *owner = dwarf_cu_getdwarf(dwarf->units[mention->unit].cu);
+    if (mention->variable || !mention->die || !dwarf_die_addr_die(owner, mention->die, &die) ||
+        !(mention->variable = ms_types_alloc(types, sizeof *mention->variable)))
+        return mention->variable;
+    struct ms_variable *variable = mention->variable;
+    if (mention->function && dwarf_die_addr_die(owner, mention->function, &function))
         variable->function = ms_dwarf_name(types, &function);
-        const char *own = ms_die_name(&located->die);
-        variable->name = own ? own : "";
-    }
+    const char *name = variable->function ? ms_die_name(&die) : ms_dwarf_name(types, &die);
+    variable->name = name ? name : "";
+    variable->unit = ms_dwarf_unit_name(&die);
+    variable->type = ms_type_complete(types, ms_type_of_variable(types, &die));
+    variable->address = mention->address + dwarf->bias;
+    variable->tls = mention->tls;
     return variable;
 }
 
-static void find_one(struct ms_types *types, const struct wanted *w, uint64_t address,
-                     struct ms_place_type *place)
+/* The variable among mentions FROM to TO of the order that covers ADDRESS, or NULL. */
+static struct ms_variable *find_in(struct ms_types *types, struct ms_dwarf *dwarf, uint64_t address, size_t from,
+                                   size_t to, uint64_t *offset)
 {
-    struct ms_variable_index *index = index_variables(types, w->dwarf);
-    if (!index)
-        return;
-    const struct located_list *in = w->block ? &index->tls : &index->fixed;
-    uint64_t wanted = address - w->base;
-    size_t low = 0, high = in->list.count;
+    const struct ms_variable_index *index = dwarf->places;
+    size_t low = from, high = to;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (in->list.items[middle].address <= wanted)
+        if (index->mentions.items.items[index->order[middle]].address <= address)
             low = middle + 1;
         else
             high = middle;
     }
-    while (low-- > 0) {
-        struct located *located = &in->list.items[low];
-        const struct ms_variable *variable = make_variable(types, w, located);
-        if (variable && wanted - located->address < variable->type->size) {
-            *place = (struct ms_place_type){.variable = variable, .offset = wanted - located->address,
-                                            .tid = w->block ? w->block->tid : 0};
-            return;
-        }
-        if (low == 0 || in->list.items[low - 1].address != located->address)
-            return;
+    uint64_t floor = 0; /* a variable that ends before ADDRESS: none that starts before it covers it */
+    for (unsigned tries = 0; low-- > from && tries < LOOK_BACK; tries++) {
+        struct ms_mention *mention = &index->mentions.items.items[index->order[low]];
+        if (mention->address < floor)
+            return NULL;
+        resolve_unit(dwarf, mention->unit);
+        struct ms_variable *variable = make_variable(types, dwarf, mention);
+        *offset = address - mention->address;
+        if (variable && mention->address <= address && *offset < variable->type->size)
+            return variable;
+        if (variable && variable->type->size)
+            floor = mention->address;
     }
+    return NULL;
 }
 
-/* Which module's variables may be at ADDRESS, and whether those are thread-local. */
-static bool where_to_look(struct ms_types *types, uint64_t address, struct wanted *w)
+/* Thread-local VARIABLE, as the thread has it whose own is at ADDRESS. */
+static const struct ms_variable *of_thread(struct ms_types *types, const struct ms_variable *variable,
+                                           uint64_t address)
 {
-    *w = (struct wanted){.dwarf = ms_types_dwarf(types, address)};
-    if (w->dwarf) {
-        w->base = w->dwarf->bias;
-        return w->dwarf->dwarf;
-    }
-    w->block = ms_tls_at(&types->tls, address);
-    w->dwarf = w->block ? ms_types_dwarf_at(types, w->block->module) : NULL;
-    w->base = w->block ? w->block->start : 0;
-    return w->dwarf && w->dwarf->dwarf;
-}
-
-static ms_result know_tls(struct ms_types *types)
-{
-    if (types->tls_known)
+    struct ms_variable *own = ms_type_map_get(&types->by_thread, address);
+    if (own && own->type == variable->type && own->name == variable->name)
+        return own;
+    own = ms_types_alloc(types, sizeof *own);
+    if (!own)
         return NULL;
-    types->tls_known = true;
-    return ms_tls_read(types->symbols, types->image, &types->tls);
+    *own = *variable;
+    own->address = address;
+    ms_type_map_put(&types->by_thread, address, own); /* if that fails, it is made again */
+    return own;
+}
+
+/* Of one ADDRESS that is in no module's map: in a thread's block of a module? */
+static void find_tls(struct ms_types *types, uint64_t address, struct ms_place_type *place)
+{
+    const struct ms_tls_block *block = ms_tls_at(&types->tls, address);
+    struct ms_dwarf *dwarf = block ? ms_types_dwarf_at(types, block->module) : NULL;
+    const struct ms_variable_index *index = dwarf ? index_variables(types, dwarf) : NULL;
+    if (!index)
+        return;
+    const struct ms_variable *variable = find_in(types, dwarf, address - block->start, index->fixed_count,
+                                                 index->mentions.items.count, &place->offset);
+    place->variable = variable ? of_thread(types, variable, address - place->offset) : NULL;
+    place->tid = place->variable ? block->tid : 0;
 }
 
 ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_t count,
                         struct ms_place_type *places)
 {
-    MS_TRY(know_tls(types));
+    if (!types->tls_known)
+        MS_TRY(ms_tls_read(types->symbols, types->image, &types->tls));
+    types->tls_known = true;
     for (size_t i = 0; i < count; i++) {
-        struct wanted wanted;
         places[i] = (struct ms_place_type){0};
-        if (where_to_look(types, addresses[i], &wanted))
-            find_one(types, &wanted, addresses[i], &places[i]);
+        struct ms_dwarf *dwarf = ms_types_dwarf(types, addresses[i]);
+        const struct ms_variable_index *index = dwarf ? index_variables(types, dwarf) : NULL;
+        if (!dwarf)
+            find_tls(types, addresses[i], &places[i]);
+        else if (index)
+            places[i].variable = find_in(types, dwarf, addresses[i] - dwarf->bias, 0, index->fixed_count,
+                                         &places[i].offset);
     }
     return types->short_of_memory ? ms_error_nomem("reading debug information") : NULL;
 }

@@ -20,7 +20,8 @@
 #include "memscope/frames.h"
 
 #define DEEP 40u
-#define noinline __attribute__((noinline))
+/* The sanitizers move locals to where debug information does not follow them. */
+#define noinline __attribute__((noinline, no_sanitize("address", "undefined")))
 
 /* What the child writes down for us, in memory that is shared. */
 struct truth {
@@ -91,8 +92,10 @@ static void open_child(struct world *w, pid_t child, bool full)
 {
     struct ms_capture_options capture = {.full = full};
     struct ms_symbols_options options = {0};
-    while (!truth->ready)
+    while (!truth->ready) {
+        assert_int_equal(waitpid(child, NULL, WNOHANG), 0); /* it is still there */
         usleep(1000);
+    }
     usleep(20000); /* until it sleeps */
     struct ms_error *error = ms_capture(child, &capture, &w->image);
     kill(child, SIGKILL);
@@ -205,15 +208,14 @@ static void handler(int number)
     truth->ready = number; /* no tail call */
 }
 
-static void with_signal(void)
+static noinline void with_signal(void)
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     stack_t stack = {.ss_sp = malloc(1 << 20), .ss_size = 1 << 20};
     if (!stack.ss_sp || sigaltstack(&stack, NULL) != 0)
         return;
-    sigaction(SIGSEGV, &action, NULL);
-    volatile int *volatile bad = NULL;
-    *bad = 1; /* the signal comes at an instruction, not behind a call */
+    sigaction(SIGILL, &action, NULL);
+    __asm__ volatile("ud2"); /* the signal comes at an instruction, not behind a call */
 }
 
 /* A handler on a stack of its own, and what it interrupted. */
@@ -339,7 +341,7 @@ static void test_null_call(void **state)
     thread.registers[MS_REG_RIP] = 0;
     thread.registers[MS_REG_RSP] = w.stack.frames.items[first].cfa - 8;
     assert_null(ms_unwind(w.types, &thread, false, &stack));
-    assert_true(stack.frames.count > 2);
+    assert_true(stack.frames.count >= 2);
     assert_int_equal(stack.frames.items[0].pc, 0);
     assert_int_equal(stack.frames.items[1].pc, w.stack.frames.items[first + 1].pc);
     ms_stack_free(&stack);
