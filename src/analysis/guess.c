@@ -1,4 +1,4 @@
-/* Guesses: what a block may be that nothing claims, when only one known structure fits its size and its pointers. */
+/* Guesses: what a block may be that nothing claims, when only one structure fits its size and pointers. */
 #include <stdlib.h>
 
 #include "spread.h"

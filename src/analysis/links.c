@@ -59,7 +59,8 @@ bool ms_is_likely(struct ms_typing *t, const struct ms_link *link, uint64_t targ
 {
     uint64_t start;
     const struct ms_slot *slot = ms_target_slot(t, target, &start);
-    if (!slot || !link->to || target != 2 * start || (link->to->kind != MS_TYPE_STRUCT && link->to->kind != MS_TYPE_UNION))
+    if (!slot || !link->to || target != 2 * start ||
+        (link->to->kind != MS_TYPE_STRUCT && link->to->kind != MS_TYPE_UNION))
         return false;
     const struct ms_type *type = ms_slot_type(t, slot);
     if (type && slot->level >= MS_LEVEL_VALUE)
@@ -124,7 +125,8 @@ static void set_bounds(const struct ms_typing *t, const struct ms_link *link, ui
 {
     uint64_t count;
     if (link->bounded) {
-        uint64_t first = target_at(t, address, value, link->first), last = target_at(t, address, value, link->last);
+        uint64_t first = target_at(t, address, value, link->first);
+        uint64_t last = target_at(t, address, value, link->last);
         if (first == MS_NOTHING || last == MS_NOTHING || first < claim->target || last < first)
             return;
         claim->partial = true;

@@ -5,6 +5,7 @@
 
 #define CHANGES_MAX 6u          /* of a block's type by refinement or contradiction */
 #define INNER_MAX (4u << 20)    /* values inside of other blocks that are followed */
+#define DOUBTFUL_MAX (1u << 20) /* claims that are kept for guesses */
 #define ELEMENTS_LOOKED_AT 64u  /* of what may be an array */
 #define BLOCKS_AHEAD 16u        /* of the queue, whose memory is called */
 #define MAPPED_SLACK (2 * MS_PAGE)
@@ -50,7 +51,8 @@ static int judge(struct ms_typing *t, const struct ms_type *to, uint64_t target)
 }
 
 /* The same for LINK and the others at its place. */
-static int judge_link(struct ms_typing *t, const struct ms_shape *shape, const struct ms_link *link, uint64_t target)
+static int judge_link(struct ms_typing *t, const struct ms_shape *shape, const struct ms_link *link,
+                      uint64_t target)
 {
     if (!link->to)
         return 0;
@@ -203,7 +205,7 @@ static void confirm(struct ms_typing *t, const struct ms_claim *claim, uint64_t 
         enqueue_block(t, start, slot);
 }
 
-/* Do size and words of START's block speak for TYPE? One with a flexible array fits any size: TAIL lets that do. */
+/* Do size and words of START's block speak for TYPE? TAIL: a flexible array at its end may have any size. */
 static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start, bool tail)
 {
     unsigned agreed = 0;
@@ -220,7 +222,8 @@ static void contradict(struct ms_typing *t, const struct ms_claim *claim, const 
         return;
     bool change = claim->strong > slot->strong;
     if (!change) {
-        bool mine = is_plausible(t, type, start, true), theirs = is_plausible(t, ms_slot_type(t, slot), start, true);
+        bool mine = is_plausible(t, type, start, true);
+        bool theirs = is_plausible(t, ms_slot_type(t, slot), start, true);
         change = mine && !theirs;
         slot->contested |= mine == theirs;
     }
@@ -245,7 +248,8 @@ static void compare_values(struct ms_typing *t, const struct ms_claim *claim, co
     } else if (!ms_begins_with(&t->shapes, type, old)) {
         contradict(t, claim, type, start, slot);
     } else if (slot->level == MS_LEVEL_VALUE && !(slot->array && slot->container) &&
-               slot->changes < CHANGES_MAX && (claim->strong || !slot->strong || is_plausible(t, type, start, true))) {
+               slot->changes < CHANGES_MAX &&
+               (claim->strong || !slot->strong || is_plausible(t, type, start, true))) {
         slot->changes++;
         bool strong = slot->strong;
         set_slot(t, claim, type, MS_LEVEL_VALUE, start, slot);
@@ -316,20 +320,35 @@ void ms_guess_block(struct ms_typing *t, uint64_t start, const struct ms_type *t
     slot->array |= type->kind != MS_TYPE_STRUCT && type->kind != MS_TYPE_UNION;
 }
 
-/* A pointer that may be stale is only believed when all speaks for it; else it is good for a guess. */
+/*
+ * A pointer that may be stale is only believed when all speaks for it, and so is one to a structure in a
+ * block that is too big for it: it may be a first member or a base, or what was there before. What is not
+ * believed is good for a guess.
+ */
 static bool is_believed(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type,
-                        unsigned level, uint64_t start)
+                        unsigned level, uint64_t start, const struct ms_slot *slot)
 {
-    if (!claim->doubtful || (level != MS_LEVEL_VALUE && !claim->chosen))
-        return true;
     unsigned agreed = 0;
-    bool believed = !claim->chosen && claim->parameter ? ms_agrees(t, ms_shape_of(&t->shapes, type), start * 2, &agreed)
-                    : !claim->chosen && is_plausible(t, type, start, true);
-    struct ms_claim *slot = believed ? NULL : ms_vector_add(&t->doubtful);
-    t->failed |= !believed && !slot;
+    if (claim->chosen)
+        return false;
+    if (level != MS_LEVEL_VALUE)
+        return !claim->doubtful || claim->parameter || level != MS_LEVEL_RAW;
+    if (claim->doubtful && !claim->parameter)
+        return is_plausible(t, type, start, true);
+    if (!claim->doubtful && (slot->level >= MS_LEVEL_VALUE || claim->how == MS_LINK_ARRAY ||
+                             fits_block(t, type->size, start, ms_usable(t->heap, start))))
+        return true;
+    return ms_agrees(t, ms_shape_of(&t->shapes, type), start * 2, &agreed);
+}
+
+static void doubt(struct ms_typing *t, const struct ms_claim *claim)
+{
+    if (t->doubtful.count >= DOUBTFUL_MAX)
+        return;
+    struct ms_claim *slot = ms_vector_add(&t->doubtful);
+    t->failed |= !slot;
     if (slot)
         *slot = *claim;
-    return believed;
 }
 
 static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot)
@@ -351,8 +370,10 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
     if (claim->guess) {
         if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, false))
             ms_guess_block(t, start, type);
-    } else if (is_believed(t, claim, type, level, start)) {
+    } else if (is_believed(t, claim, type, level, start, slot)) {
         rise(t, claim, type, level, start, slot);
+    } else {
+        doubt(t, claim);
     }
 }
 
@@ -382,7 +403,8 @@ static bool is_behind_cookie(struct ms_typing *t, const struct ms_claim *claim, 
 {
     const uint64_t size = claim->type->size;
     uint64_t count = (usable - delta) / size, said;
-    if (claim->type->language != MS_LANGUAGE_CXX || (delta != 8 && delta != 16) || !ms_fits(delta + count * size, usable))
+    if (claim->type->language != MS_LANGUAGE_CXX || (delta != 8 && delta != 16) ||
+        !ms_fits(delta + count * size, usable))
         return false;
     if (ms_image_read_word(t->image, ms_granule_address(t->heap, start) + delta - 8, &said))
         return said == count;

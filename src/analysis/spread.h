@@ -83,7 +83,7 @@ struct ms_typing {
     struct ms_map vtables;    /* by target: see vtable_class() */
     struct ms_map texts;      /* by what is said: see text.c */
     void *words;              /* tree of strings; owned */
-    MS_VECTOR(struct ms_claim) doubtful; /* of locals: only good for guesses */
+    MS_VECTOR(struct ms_claim) doubtful; /* only good for guesses */
     struct ms_claim ahead[MS_CLAIMS_AHEAD]; /* wait for their memory */
     uint64_t ahead_in, ahead_out;
     struct ms_tally share[MS_EVIDENCES];
@@ -143,7 +143,7 @@ bool ms_fits(uint64_t size, uint64_t usable);
 /* Would TARGET do for what LINK points to, and not by chance? */
 bool ms_is_likely(struct ms_typing *t, const struct ms_link *link, uint64_t target);
 
-/* How many buckets a hash table of values of SIZE has in a block; 0: it is none. CONTROL: where its bytes begin. */
+/* How many buckets a Rust hash table of values of SIZE has; 0: it is none. CONTROL: where its bytes begin. */
 uint64_t ms_table_buckets(uint64_t size, uint64_t usable, uint64_t *control);
 
 /* Does what the words of a value of SHAPE at TARGET point to agree with it? AGREED: how many say so. */
