@@ -14,8 +14,8 @@ from harness import cases, check, test
 ROUNDS = 4 if os.environ.get("SANITIZERS") == "yes" else 12
 COPIES = 150
 # The first answer may take so many times as long as a checksum of the file, which looks at each byte once.
-# That is about 1 GB/s: "seconds" for a file of 1 GB.
-MOST = 12
+# zlib does 3 GB/s: 10 s for a file of 1 GB.
+MOST = 30
 SECTIONS = ("info", "abbrev", "str", "line", "line_str", "loclists", "rnglists", "aranges", "addr",
             "str_offsets", "types", "ranges", "loc")
 
@@ -60,7 +60,7 @@ def look(path, options=()):
 
 
 @cases(*[(name, where) for name, some in (
-    ("types_c_O0", ("info", "abbrev", "str", "line", "loclists", "rnglists", "aranges")),
+    ("types_c_O0", ("info", "abbrev", "str", "line", "aranges")),
     ("types_c_O2", ("info", "abbrev", "loclists", "rnglists")),
     ("types_c_units4", ("types", "info", "abbrev")),
     ("types_c_clang", ("info", "abbrev", "addr", "str_offsets")),
