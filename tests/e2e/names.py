@@ -62,8 +62,8 @@ class Questions:
         self.expected.append((what, expected))
 
     def check(self, pid, name):
-        # threads wait in libc, where gdb would speak C
-        options = ("-iex", "set language c++") if "cxx" in name else ()
+        # threads wait in libc, where gdb speaks C; expressions about Rust are C too
+        options = ("-iex", "set language " + ("c++" if "cxx" in name else "c"))
         wrong = []
         for question, (what, expected), answer in zip(
                 self.asked, self.expected, debugger.ask(pid, self.asked, options)):
