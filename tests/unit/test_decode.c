@@ -10,7 +10,8 @@
 
 #include "memscope/decode.h"
 
-static struct ms_value decode(enum ms_type_kind kind, uint8_t encoding, const char *name, const void *bytes, size_t size)
+static struct ms_value decode(enum ms_type_kind kind, uint8_t encoding, const char *name, const void *bytes,
+                              size_t size)
 {
     const struct ms_type type = {.kind = kind, .encoding = encoding, .name = name, .size = size};
     struct ms_value value = ms_decode_value(&type, bytes, size, 0, 0);
@@ -75,8 +76,8 @@ static void bit_fields(void **state)
         int b : 5;
         unsigned long c : 40;
     } fields = {5, -9, 0x123456789aul};
-    const struct ms_type natural = {.kind = MS_TYPE_BASE, .encoding = DW_ATE_unsigned, .name = "unsigned int", .size = 4};
-    const struct ms_type integer = {.kind = MS_TYPE_BASE, .encoding = DW_ATE_signed, .name = "int", .size = 4};
+    const struct ms_type natural = {.kind = MS_TYPE_BASE, .encoding = DW_ATE_unsigned, .name = "unsigned int"};
+    const struct ms_type integer = {.kind = MS_TYPE_BASE, .encoding = DW_ATE_signed, .name = "int"};
     uint8_t bytes[8];
     memcpy(bytes, &fields, sizeof bytes);
     assert_int_equal(ms_decode_value(&natural, bytes, 1, 0, 3).number.u, 5);
