@@ -10,8 +10,8 @@
 #define DEPTH_MAX 32u
 /* Structures without a value in them would let one walk for ever. */
 #define STEPS_MAX 100000u
-/* Of an array so many elements are decoded. */
-#define ELEMENTS_SHOWN 8u
+/* An array takes no more than this part of the values that are wanted. */
+#define ARRAY_PART 8u
 /* The largest value that is a number: long double. */
 #define VALUE_MAX 16u
 /* An x87 long double: 80 bits, padded to 16 bytes (System V ABI, x86-64). */
@@ -243,7 +243,7 @@ static struct ms_error *walk_elements(struct walker *w, const struct ms_type *ty
 {
     for (uint64_t i = 0; i < count && !is_full(w); i++) {
         ms_auto_free char *element = NULL;
-        if (i == ELEMENTS_SHOWN) {
+        if (i > 0 && i >= w->most / ARRAY_PART) {
             w->values->more = true;
             break;
         }
