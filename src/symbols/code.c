@@ -74,6 +74,19 @@ static bool find_by_ranges(struct ms_dwarf *dwarf, uint64_t address, Dwarf_Die *
     return false;
 }
 
+/* What ms_dwarf.units has for the unit that libdw calls CU. */
+static bool find_body(struct ms_dwarf *dwarf, const Dwarf_CU *wanted, Dwarf_Die *body)
+{
+    Dwarf_CU *cu = NULL;
+    for (size_t i = 0; ms_dwarf_units(dwarf) && i < dwarf->unit_count &&
+                       dwarf_get_units(dwarf->dwarf, cu, &cu, NULL, NULL, NULL, NULL) == 0; i++)
+        if (cu == wanted) {
+            *body = dwarf->units[i];
+            return true;
+        }
+    return false;
+}
+
 bool ms_dwarf_unit_at(struct ms_dwarf *dwarf, uint64_t pc, Dwarf_Die *unit)
 {
     Dwarf_Die split;
@@ -84,8 +97,9 @@ bool ms_dwarf_unit_at(struct ms_dwarf *dwarf, uint64_t pc, Dwarf_Die *unit)
     /* By .debug_aranges, which clang leaves out and assembler sources often lack. */
     if (!dwarf_addrdie(dwarf->dwarf, pc, unit))
         return find_by_ranges(dwarf, pc, unit);
-    if (dwarf_cu_info(unit->cu, NULL, &kind, NULL, &split, NULL, NULL, NULL) == 0 && kind == DW_UT_skeleton &&
-        split.addr)
+    if (dwarf_cu_info(unit->cu, NULL, &kind, NULL, &split, NULL, NULL, NULL) != 0 || kind != DW_UT_skeleton)
+        return true;
+    if (split.addr)
         *unit = split;
-    return true;
+    return split.addr || find_body(dwarf, unit->cu, unit);
 }

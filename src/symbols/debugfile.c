@@ -158,25 +158,52 @@ static int open_root(const char *path, const struct stat *ours)
     return -1;
 }
 
-static int search_roots(struct wanted *wanted, char **found)
+#define ROOTS 3u
+
+/* The target's root, the sysroot, ours; -1 for what there is not or is the same as ours. */
+static bool open_roots(const struct ms_debug_search *search, int roots[ROOTS])
 {
     char target[64];
     struct stat ours;
-    const char *roots[] = {NULL, wanted->search->sysroot, "/"};
-    int fd = -1;
     if (stat("/", &ours) < 0)
-        return -1;
+        return false;
     /* If the process is gone and its number taken, build-id or checksum will not match. */
-    snprintf(target, sizeof target, "/proc/%d/root", (int)wanted->search->pid);
-    if (wanted->search->pid)
-        roots[0] = target;
-    for (unsigned i = 0; i < 3 && fd < 0; i++) {
-        wanted->root = roots[i] ? open_root(roots[i], i < 2 ? &ours : NULL) : -1;
-        if (wanted->root < 0)
-            continue;
-        fd = search_root(wanted, found);
-        close(wanted->root);
+    snprintf(target, sizeof target, "/proc/%d/root", (int)search->pid);
+    roots[0] = search->pid ? open_root(target, &ours) : -1;
+    roots[1] = search->sysroot ? open_root(search->sysroot, &ours) : -1;
+    roots[2] = open_root("/", NULL);
+    return true;
+}
+
+static void close_roots(const int roots[ROOTS])
+{
+    for (unsigned i = 0; i < ROOTS; i++)
+        if (roots[i] >= 0)
+            close(roots[i]);
+}
+
+static int search_roots(struct wanted *wanted, char **found)
+{
+    int fd = -1, roots[ROOTS];
+    if (!open_roots(wanted->search, roots))
+        return -1;
+    for (unsigned i = 0; i < ROOTS && fd < 0; i++) {
+        wanted->root = roots[i];
+        if (wanted->root >= 0)
+            fd = search_root(wanted, found);
     }
+    close_roots(roots);
+    return fd;
+}
+
+int ms_debugfile_open(const struct ms_debug_search *search, const char *path)
+{
+    int fd = -1, roots[ROOTS];
+    if (!open_roots(search, roots))
+        return -1;
+    for (unsigned i = 0; i < ROOTS && fd < 0; i++)
+        fd = roots[i] >= 0 ? open_below(roots[i], path) : -1;
+    close_roots(roots);
     return fd;
 }
 

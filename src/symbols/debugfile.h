@@ -21,4 +21,7 @@ struct ms_debug_search {
 int ms_debugfile_find(Dwfl_Module *module, void **userdata, const char *name, Dwarf_Addr base,
                       const char *file, const char *link, GElf_Word crc, char **found);
 
+/* Opens the regular file at PATH, as the target calls it: in its root, in the sysroot, in ours. -1: none. */
+int ms_debugfile_open(const struct ms_debug_search *search, const char *path);
+
 #endif

@@ -12,28 +12,60 @@
 
 /* Units between two calls of progress. */
 #define PROGRESS_STEP 256u
-/* Definitions of one name that are compared. */
-#define SAME_NAME_MAX 256u
+/* Definitions of one name that are kept to be compared. */
+#define SAME_NAME_MAX 16u
+/* Units whose scopes are kept at a time. */
+#define SCOPED_MAX 64u
 /* Longest qualified name, bytes. */
 #define NAME_SIZE 16384u
 
 /* --- DIEs ------------------------------------------------------------------------------------- */
 
+static bool read_ahead(struct ms_child_walk *walk)
+{
+    if (!walk->reader)
+        return dwarf_siblingof(&walk->die, &walk->next) == 0;
+    const void *next = ms_reader_next(walk->reader, walk->die.addr);
+    walk->next = (Dwarf_Die){.addr = (void *)next, .cu = walk->die.cu};
+    return next && ms_reader_at(walk->reader, next);
+}
+
 static void look_ahead(struct ms_child_walk *walk)
 {
-    walk->more = dwarf_siblingof(&walk->die, &walk->next) == 0 &&
-                 (const char *)walk->next.addr > (const char *)walk->die.addr &&
+    walk->more = read_ahead(walk) && (const char *)walk->next.addr > (const char *)walk->die.addr &&
                  (const char *)walk->next.addr < walk->end;
     walk->limit = walk->more ? walk->next.addr : walk->end;
 }
 
-bool ms_first_child(Dwarf_Die *parent, const char *limit, struct ms_child_walk *walk)
+bool ms_first_child_by(const struct ms_reader *reader, Dwarf_Die *parent, const char *limit,
+                       struct ms_child_walk *walk)
 {
+    walk->reader = reader;
     walk->end = limit;
-    if (dwarf_child(parent, &walk->die) != 0 || (const char *)walk->die.addr >= limit)
+    if (reader) {
+        const struct ms_abbreviation *own = ms_reader_at(reader, parent->addr);
+        const void *child = own && own->children ? ms_reader_child(reader, parent->addr) : NULL;
+        if (!child || !ms_reader_at(reader, child))
+            return false;
+        walk->die = (Dwarf_Die){.addr = (void *)child, .cu = parent->cu};
+    } else if (dwarf_child(parent, &walk->die) != 0) {
+        return false;
+    }
+    if ((const char *)walk->die.addr >= limit)
         return false;
     look_ahead(walk);
     return true;
+}
+
+bool ms_first_child(Dwarf_Die *parent, const char *limit, struct ms_child_walk *walk)
+{
+    return ms_first_child_by(NULL, parent, limit, walk);
+}
+
+int ms_child_tag(struct ms_child_walk *walk)
+{
+    const struct ms_abbreviation *own = walk->reader ? ms_reader_at(walk->reader, walk->die.addr) : NULL;
+    return own ? own->tag : dwarf_tag(&walk->die);
 }
 
 bool ms_next_child(struct ms_child_walk *walk)
@@ -68,6 +100,14 @@ bool ms_die_reference(Dwarf_Die *die, unsigned attribute, Dwarf_Die *to)
     return dwarf_attr_integrate(die, attribute, &value) && dwarf_formref_die(&value, to);
 }
 
+void ms_die_signed(Dwarf_Die *die)
+{
+    Dwarf_Die definition;
+    Dwarf_Attribute value;
+    if (dwarf_attr(die, DW_AT_signature, &value) && dwarf_formref_die(&value, &definition))
+        *die = definition;
+}
+
 const char *ms_die_name(Dwarf_Die *die)
 {
     Dwarf_Attribute value;
@@ -100,9 +140,14 @@ static enum ms_language language_of(Dwarf_Die *unit)
 static size_t module_of(const struct ms_types *types, Dwarf_CU *cu)
 {
     Dwarf *dwarf = dwarf_cu_getdwarf(cu);
-    for (size_t i = 0; i < types->module_count; i++)
-        if (types->modules[i].dwarf == dwarf)
+    for (size_t i = 0; i < types->module_count; i++) {
+        const struct ms_dwarf *module = &types->modules[i];
+        if (module->dwarf == dwarf)
             return i;
+        for (size_t split = 0; split < module->splits.files.count; split++)
+            if (module->splits.files.items[split].dwarf == dwarf)
+                return i;
+    }
     return MS_MODULES_NONE;
 }
 
@@ -170,7 +215,10 @@ bool ms_dwarf_units(struct ms_dwarf *dwarf)
         Dwarf_Die *added = ms_vector_add(&units);
         if (!added)
             break;
-        *added = kind == DW_UT_skeleton && split.addr ? split : unit;
+        bool skeleton = kind == DW_UT_skeleton;
+        if (skeleton && !split.addr && !ms_split_find(&dwarf->splits, dwarf->module.search, &unit, &split))
+            skeleton = false;
+        *added = skeleton ? split : unit;
     }
     dwarf->units = units.items;
     dwarf->unit_count = units.count;
@@ -196,36 +244,40 @@ static bool is_scope(int tag)
     }
 }
 
-static void find_scopes(struct ms_types *types, struct ms_unit *unit, Dwarf_Die *die, const char *limit,
-                        uint32_t parent, unsigned depth)
+/* Lists the scopes right inside of one, in order; of functions only when something in them is asked for. */
+static bool expand(struct ms_types *types, struct ms_unit *unit, uint32_t index)
 {
+    const struct ms_reader *reader;
     struct ms_child_walk walk;
-    if (depth >= MS_DIE_DEPTH)
-        return;
-    for (bool more = ms_first_child(die, limit, &walk); more; more = ms_next_child(&walk)) {
-        int tag = dwarf_tag(&walk.die);
-        uint32_t inner = parent;
-        if (dwarf_haschildren(&walk.die) != 1)
+    struct ms_scope scope = unit->scopes.items[index];
+    Dwarf_Die die;
+    if (scope.expanded)
+        return true;
+    scope.expanded = true;
+    scope.first = unit->scopes.count;
+    if (!dwarf_die_addr_die(dwarf_cu_getdwarf(unit->die.cu), (void *)scope.start, &die))
+        return true;
+    reader = ms_reader_open(&types->reader, &unit->die) ? &types->reader : NULL;
+    for (bool more = ms_first_child_by(reader, &die, scope.end, &walk); more; more = ms_next_child(&walk)) {
+        int tag = ms_child_tag(&walk);
+        if ((!is_scope(tag) && tag != DW_TAG_lexical_block) || dwarf_haschildren(&walk.die) != 1)
             continue;
-        if (is_scope(tag)) {
-            struct ms_scope *scope = ms_vector_add(&unit->scopes);
-            if (!scope) {
-                types->short_of_memory = true;
-                return;
-            }
-            *scope = (struct ms_scope){.start = walk.die.addr, .end = walk.limit, .parent = parent};
-            inner = (uint32_t)(unit->scopes.count - 1);
-        } else if (tag != DW_TAG_lexical_block) {
-            continue;
-        }
-        find_scopes(types, unit, &walk.die, walk.limit, inner, depth + 1);
+        struct ms_scope *added = ms_vector_add(&unit->scopes);
+        if (!added)
+            return false;
+        *added = (struct ms_scope){.start = walk.die.addr, .end = walk.limit, .parent = index,
+                                   .block = tag == DW_TAG_lexical_block};
     }
+    scope.count = unit->scopes.count - scope.first;
+    unit->scopes.items[index] = scope;
+    return true;
 }
 
-/* The innermost scope that ADDRESS is in. */
-static uint32_t scope_of(const struct ms_unit *unit, const char *address)
+/* The one of the scopes in OUTER that ADDRESS is in, else OUTER itself. */
+static uint32_t step_in(const struct ms_unit *unit, uint32_t outer, const char *address)
 {
-    size_t low = 0, high = unit->scopes.count;
+    const struct ms_scope *scope = &unit->scopes.items[outer];
+    size_t low = scope->first, high = low + scope->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (unit->scopes.items[middle].start < address)
@@ -233,10 +285,40 @@ static uint32_t scope_of(const struct ms_unit *unit, const char *address)
         else
             high = middle;
     }
-    uint32_t scope = low ? (uint32_t)(low - 1) : MS_NO_SCOPE;
-    while (scope != MS_NO_SCOPE && unit->scopes.items[scope].end <= address)
+    return low > scope->first && address < unit->scopes.items[low - 1].end ? (uint32_t)(low - 1) : outer;
+}
+
+/* Gives back the scopes of units that were looked at before, now and then; not while a name is put together. */
+static void forget_scopes(struct ms_types *types)
+{
+    if (types->naming || types->scoped_units++ < SCOPED_MAX)
+        return;
+    types->scoped_units = 1;
+    for (size_t i = 0; i < types->units.count; i++)
+        ms_vector_free(&types->units.items[i]->scopes);
+}
+
+/* The innermost scope that ADDRESS is in, or MS_NO_SCOPE. */
+static uint32_t scope_of(struct ms_types *types, struct ms_unit *unit, const char *address)
+{
+    uint32_t scope = 0, inner = 0;
+    if (!unit->scopes.count) {
+        forget_scopes(types);
+        struct ms_scope *root = ms_vector_add(&unit->scopes);
+        if (root)
+            *root = (struct ms_scope){.start = unit->die.addr, .end = MS_UNIT_END, .parent = MS_NO_SCOPE};
+    }
+    for (unsigned depth = 0; unit->scopes.count && depth < MS_DIE_DEPTH; depth++) {
+        if (!expand(types, unit, scope))
+            types->short_of_memory = true;
+        inner = step_in(unit, scope, address);
+        if (inner == scope)
+            break;
+        scope = inner;
+    }
+    while (scope != MS_NO_SCOPE && scope != 0 && unit->scopes.items[scope].block)
         scope = unit->scopes.items[scope].parent;
-    return scope;
+    return scope ? scope : MS_NO_SCOPE;
 }
 
 /* What one scope adds to names. A function does so with its parameters, as demanglers show it. */
@@ -270,11 +352,11 @@ static const char *scope_name(struct ms_types *types, struct ms_unit *unit, uint
     Dwarf_Die die;
     if (index == MS_NO_SCOPE || types->naming >= MS_DIE_DEPTH)
         return NULL;
-    struct ms_scope *scope = &unit->scopes.items[index];
-    if (scope->name)
-        return scope->name;
-    scope->name = "{...}"; /* for what says that it is declared in itself */
-    if (!dwarf_die_addr_die(dwarf_cu_getdwarf(unit->die.cu), (void *)scope->start, &die))
+    const char *known = unit->scopes.items[index].name;
+    if (known)
+        return known;
+    unit->scopes.items[index].name = "{...}"; /* for what says that it is declared in itself */
+    if (!dwarf_die_addr_die(dwarf_cu_getdwarf(unit->die.cu), (void *)unit->scopes.items[index].start, &die))
         return NULL;
     ms_auto_free char *own = own_name(&die);
     /* A demangled name is qualified. */
@@ -283,7 +365,9 @@ static const char *scope_name(struct ms_types *types, struct ms_unit *unit, uint
     const char *outer = !own || whole ? NULL : ms_dwarf_scope_name(types, &die);
     types->naming--;
     const char *name = own ? qualify(types, outer, own) : NULL;
-    return scope->name = name ? name : "{...}";
+    name = name ? name : "{...}";
+    unit->scopes.items[index].name = name; /* they may have moved */
+    return name;
 }
 
 const char *ms_dwarf_scope_name(struct ms_types *types, Dwarf_Die *die)
@@ -296,11 +380,7 @@ const char *ms_dwarf_scope_name(struct ms_types *types, Dwarf_Die *die)
     struct ms_unit *unit = ms_unit_of(types, &declared);
     if (!unit || unit->language == MS_LANGUAGE_C)
         return NULL;
-    if (!unit->scoped) {
-        unit->scoped = true;
-        find_scopes(types, unit, &unit->die, MS_UNIT_END, MS_NO_SCOPE, 0);
-    }
-    return scope_name(types, unit, scope_of(unit, declared.addr));
+    return scope_name(types, unit, scope_of(types, unit, declared.addr));
 }
 
 const char *ms_dwarf_name(struct ms_types *types, Dwarf_Die *die)
@@ -314,19 +394,28 @@ const char *ms_dwarf_name(struct ms_types *types, Dwarf_Die *die)
 
 struct definition {
     uint64_t hash;
-    void *die;
+    Dwarf_Die die;
 };
 
-/* A unit split off has a Dwarf of its own, which its DIEs are found in. */
 struct ms_name_index {
     MS_VECTOR(struct definition) items; /* sorted by hash */
-    bool short_of_memory;
 };
 
-/* The qualified name of where the walk is. */
+/* A qualified name that was met: units repeat them a thousand times. */
+struct met {
+    uint64_t hash; /* of its spelling */
+    uint32_t count;
+};
+
+/* Building an index: the qualified name of where the walk is. */
 struct path {
-    char text[NAME_SIZE];
+    struct ms_types *types;
+    struct ms_name_index *index;
+    const struct ms_reader *reader; /* of the unit, or NULL */
+    struct ms_type_map met; /* from identities to struct met */
+    uint64_t identity;      /* of the name, by the addresses of its parts' texts */
     size_t size;
+    char text[NAME_SIZE];
 };
 
 static bool enter(struct path *path, const char *name)
@@ -340,22 +429,37 @@ static bool enter(struct path *path, const char *name)
     }
     memcpy(path->text + path->size, name, size + 1);
     path->size += size;
+    path->identity = ms_hash_mix(path->identity, (uintptr_t)name);
     return true;
 }
 
-static void leave(struct path *path, size_t size)
+static void leave(struct path *path, size_t size, uint64_t identity)
 {
     path->size = size;
     path->text[size] = '\0';
+    path->identity = identity;
 }
 
-static void add_definition(struct ms_name_index *index, const struct path *path, void *die)
+/* Adds a definition of the name, unless there are enough; then also of what is nested in it. */
+static bool add_definition(struct path *path, const Dwarf_Die *die)
 {
-    struct definition *added = ms_vector_add(&index->items);
-    if (!added)
-        index->short_of_memory = true;
-    else
-        *added = (struct definition){ms_spelling_hash(path->text), die};
+    uint64_t identity = path->identity ? path->identity : 1;
+    struct met *met = ms_type_map_get(&path->met, identity);
+    if (!met) {
+        met = ms_types_alloc(path->types, sizeof *met);
+        if (!met || !ms_type_map_put(&path->met, identity, met))
+            return false;
+        met->hash = ms_spelling_hash(path->text);
+    }
+    if (met->count++ >= SAME_NAME_MAX)
+        return false;
+    struct definition *added = ms_vector_add(&path->index->items);
+    if (!added) {
+        path->types->short_of_memory = true;
+        return false;
+    }
+    *added = (struct definition){met->hash, *die};
+    return true;
 }
 
 static bool is_structure(int tag)
@@ -372,30 +476,28 @@ static bool names_anonymous(Dwarf_Die *die)
            !ms_die_name(&target);
 }
 
-static void index_children(struct ms_name_index *index, Dwarf_Die *die, const char *limit, struct path *path,
-                           bool nested, unsigned depth)
+static void index_children(struct path *path, Dwarf_Die *die, const char *limit, bool nested, unsigned depth)
 {
     struct ms_child_walk walk;
     size_t before = path->size;
+    uint64_t identity = path->identity;
     if (depth >= MS_DIE_DEPTH)
         return;
-    for (bool more = ms_first_child(die, limit, &walk); more; more = ms_next_child(&walk)) {
-        int tag = dwarf_tag(&walk.die);
+    for (bool more = ms_first_child_by(path->reader, die, limit, &walk); more; more = ms_next_child(&walk)) {
+        int tag = ms_child_tag(&walk);
         bool space = tag == DW_TAG_namespace || tag == DW_TAG_module;
         bool structure = is_structure(tag);
-        if (!space && !structure && tag != DW_TAG_typedef)
+        if (!space && !structure && (tag != DW_TAG_typedef || !names_anonymous(&walk.die)))
             continue;
         const char *name = ms_die_name(&walk.die);
-        if (!name && !space)
+        if ((!name && !space) || !enter(path, name ? name : "(anonymous namespace)"))
             continue;
-        if (!enter(path, name ? name : "(anonymous namespace)"))
-            continue;
-        if (structure ? !ms_die_flag(&walk.die, DW_AT_declaration)
-                      : tag == DW_TAG_typedef && names_anonymous(&walk.die))
-            add_definition(index, path, walk.die.addr);
-        if (space || (structure && nested))
-            index_children(index, &walk.die, walk.limit, path, nested, depth + 1);
-        leave(path, before);
+        bool new = space;
+        if (!space && !(structure && ms_die_flag(&walk.die, DW_AT_declaration)))
+            new = add_definition(path, &walk.die) && structure && nested;
+        if (new)
+            index_children(path, &walk.die, walk.limit, nested, depth + 1);
+        leave(path, before, identity);
     }
 }
 
@@ -404,7 +506,7 @@ static int by_hash(const void *a, const void *b)
     const struct definition *left = a, *right = b;
     if (left->hash != right->hash)
         return left->hash < right->hash ? -1 : 1;
-    return left->die < right->die ? -1 : left->die > right->die;
+    return left->die.addr < right->die.addr ? -1 : left->die.addr > right->die.addr;
 }
 
 static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf *dwarf)
@@ -414,12 +516,17 @@ static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf
     ms_auto_free struct path *path = calloc(1, sizeof *path);
     dwarf->names = calloc(1, sizeof *dwarf->names);
     for (size_t i = 0; dwarf->names && path && i < dwarf->unit_count; i++) {
+        Dwarf_Die *unit = &dwarf->units[i];
         if (types->progress && i % PROGRESS_STEP == 0)
             types->progress(types->context, "debug information", i, dwarf->unit_count);
-        bool nested = language_of(&dwarf->units[i]) != MS_LANGUAGE_C;
-        leave(path, 0);
-        index_children(dwarf->names, &dwarf->units[i], MS_UNIT_END, path, nested, 0);
+        path->types = types;
+        path->index = dwarf->names;
+        path->reader = ms_reader_open(&types->reader, unit) ? &types->reader : NULL;
+        leave(path, 0, 0);
+        index_children(path, unit, MS_UNIT_END, language_of(unit) != MS_LANGUAGE_C, 0);
     }
+    if (path)
+        free(path->met.slots);
     if (!dwarf->names || !path)
         types->short_of_memory = true;
     else
@@ -427,12 +534,9 @@ static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf
     return dwarf->names;
 }
 
-static const struct ms_type *convert_definition(struct ms_types *types, struct ms_dwarf *dwarf,
-                                                const struct definition *definition)
+static const struct ms_type *convert_definition(struct ms_types *types, const struct definition *definition)
 {
-    Dwarf_Die die;
-    if (!dwarf_die_addr_die(dwarf->dwarf, definition->die, &die))
-        return NULL;
+    Dwarf_Die die = definition->die;
     const struct ms_type *type = ms_type_of_die(types, &die);
     return type->kind == MS_TYPE_STRUCT || type->kind == MS_TYPE_UNION ? type : NULL;
 }
@@ -450,8 +554,8 @@ const struct ms_type *ms_dwarf_named(struct ms_types *types, struct ms_dwarf *dw
             high = middle;
     }
     for (size_t i = low; index && i < index->items.count && index->items.items[i].hash == hash; i++) {
-        const struct ms_type *type = convert_definition(types, dwarf, &index->items.items[i]);
-        if ((found && type && type != found) || i - low >= SAME_NAME_MAX)
+        const struct ms_type *type = convert_definition(types, &index->items.items[i]);
+        if (found && type && type != found)
             return NULL;
         found = type ? type : found;
     }
@@ -464,7 +568,7 @@ void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf)
     for (size_t i = 0; index && i < index->items.count; i++) {
         if (types->progress && i % (64 * PROGRESS_STEP) == 0)
             types->progress(types->context, "types", i, index->items.count);
-        convert_definition(types, dwarf, &index->items.items[i]);
+        convert_definition(types, &index->items.items[i]);
     }
 }
 
@@ -474,6 +578,7 @@ void ms_dwarf_close(struct ms_dwarf *dwarf)
         ms_vector_free(&dwarf->names->items);
     free(dwarf->names);
     free(dwarf->units);
+    ms_splits_free(&dwarf->splits);
     ms_variable_index_free(dwarf->places);
     ms_code_index_free(dwarf->code);
 }

@@ -3,15 +3,19 @@
 #define MEMSCOPE_DWARF_H
 
 #include "dwarf_types.h"
+#include "reader.h"
 
 /* Deeper nested DIEs are not looked at. */
 #define MS_DIE_DEPTH 64u
 
-/* A DIE that others have their names from: namespace, class, function. */
+/* A DIE that others have their names from: namespace, class, function; the first one is the unit. */
 struct ms_scope {
     const char *start, *end; /* of the DIE with its children, in the section */
-    uint32_t parent;         /* MS_NO_SCOPE: the unit itself */
     const char *name;        /* qualified; NULL: not made yet */
+    size_t first, count;     /* the scopes in it, when expanded */
+    uint32_t parent;
+    bool expanded;
+    bool block; /* of code, without a name */
 };
 #define MS_NO_SCOPE UINT32_MAX
 
@@ -19,8 +23,7 @@ struct ms_unit {
     Dwarf_Die die;
     enum ms_language language;
     size_t module; /* MS_MODULES_NONE: not known */
-    bool scoped;   /* scopes are filled */
-    MS_VECTOR(struct ms_scope) scopes; /* in the order of their starts */
+    MS_VECTOR(struct ms_scope) scopes; /* those right inside of one are together, in order */
 };
 
 /* The unit that DIE is in; NULL when memory is short. */
@@ -32,6 +35,7 @@ struct ms_unit *ms_unit_of(struct ms_types *types, const Dwarf_Die *die);
  *     for (bool more = ms_first_child(&parent, limit, &walk); more; more = ms_next_child(&walk))
  */
 struct ms_child_walk {
+    const struct ms_reader *reader; /* of the unit; NULL: libdw does it */
     Dwarf_Die die, next;
     const char *limit; /* children of die end here */
     const char *end;
@@ -39,6 +43,10 @@ struct ms_child_walk {
 };
 bool ms_first_child(Dwarf_Die *parent, const char *limit, struct ms_child_walk *walk);
 bool ms_next_child(struct ms_child_walk *walk);
+/* The same with READER, which stays the unit's until the walk is over; NULL: as above. */
+bool ms_first_child_by(const struct ms_reader *reader, Dwarf_Die *parent, const char *limit,
+                       struct ms_child_walk *walk);
+int ms_child_tag(struct ms_child_walk *walk);
 
 /* Where nothing is known of the end: it is the unit's, and libdw sees to that. */
 #define MS_UNIT_END ((const char *)UINTPTR_MAX)
@@ -47,6 +55,8 @@ bool ms_die_flag(Dwarf_Die *die, unsigned attribute);
 bool ms_die_number(Dwarf_Die *die, unsigned attribute, uint64_t *value);
 /* Follows a reference to another DIE. */
 bool ms_die_reference(Dwarf_Die *die, unsigned attribute, Dwarf_Die *to);
+/* Of a type that lives in a type unit of its own (DW_AT_signature) goes there. */
+void ms_die_signed(Dwarf_Die *die);
 /* DW_AT_name, its origin's or declaration's too; NULL: none. */
 const char *ms_die_name(Dwarf_Die *die);
 
@@ -56,7 +66,7 @@ const char *ms_dwarf_scope_name(struct ms_types *types, Dwarf_Die *die);
 /* Fills ms_dwarf.units. */
 bool ms_dwarf_units(struct ms_dwarf *dwarf);
 
-/* The one definition of a structure or union with this name (ms_spelling_hash) in the module; NULL: none, or several. */
+/* The one structure or union that the module defines under a name (ms_spelling_hash); NULL: none, or several. */
 const struct ms_type *ms_dwarf_named(struct ms_types *types, struct ms_dwarf *dwarf, uint64_t hash);
 
 /* Converts every structure that is defined in the module. */

@@ -10,6 +10,7 @@
 
 #include "memscope/types.h"
 #include "modules.h"
+#include "split.h"
 
 /* A module with its debug information. Lives as long as its struct ms_types. */
 struct ms_dwarf {
@@ -17,7 +18,8 @@ struct ms_dwarf {
     size_t index;    /* among the modules of struct ms_symbols */
     Dwarf *dwarf;    /* NULL: it has none */
     Dwarf_Addr bias; /* address in the target less address in DWARF */
-    Dwarf_Die *units; /* owned; of split units those of the .dwo */
+    Dwarf_Die *units; /* owned; in the order of dwarf_get_units(), of split units those of the .dwo */
+    struct ms_splits splits; /* private */
     size_t unit_count;
     struct ms_name_index *names;      /* private */
     struct ms_variable_index *places; /* private */

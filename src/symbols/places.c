@@ -2,8 +2,10 @@
 #include "places.h"
 
 #include <dwarf.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "reader.h"
 #include "types_private.h"
 
 #define PROGRESS_STEP 64u
@@ -16,14 +18,14 @@ struct extent {
 
 /* .debug_addr of one unit. */
 struct table {
-    const char *entries;
+    const uint8_t *entries;
     size_t count;
 };
 
 struct scan {
     struct ms_mentions *mentions;
     struct extent extent;
-    const char *addresses; /* .debug_addr */
+    const uint8_t *addresses; /* .debug_addr */
     size_t addresses_size;
     uint32_t unit;
 };
@@ -48,29 +50,44 @@ static struct extent find_extent(const struct ms_dwarf *dwarf)
     return (struct extent){start, end > start ? end - start : 0, tls};
 }
 
-static uint64_t read_word(const char *at)
+static uint64_t read_word(const uint8_t *at)
 {
     uint64_t word;
     memcpy(&word, at, sizeof word);
     return word;
 }
 
-static void mention(struct scan *scan, uint64_t address, const char *position, bool tls)
+static void mention(struct scan *scan, uint64_t address, uint32_t number, const uint8_t *position, bool tls)
 {
     struct ms_mention *added = ms_vector_add(&scan->mentions->items);
     if (added)
-        *added = (struct ms_mention){.address = address, .position = position, .unit = scan->unit, .tls = tls};
+        *added = (struct ms_mention){.address = address, .position = (const char *)position, .unit = scan->unit,
+                                     .number = number, .tls = tls};
     else
         scan->mentions->short_of_memory = true;
 }
 
-static bool is_tls_op(const char *at)
+static bool is_tls_op(uint8_t op)
 {
-    return *(const uint8_t *)at == DW_OP_form_tls_address || *(const uint8_t *)at == DW_OP_GNU_push_tls_address;
+    return op == DW_OP_form_tls_address || op == DW_OP_GNU_push_tls_address;
+}
+
+/*
+ * Is the operation at AT, of SIZE bytes, an expression or the beginning of one that places a variable?
+ * Before it is the length of the whole, in one byte.
+ */
+static bool is_location(const uint8_t *at, size_t size, const uint8_t *end, bool tls)
+{
+    size_t length = at[-1];
+    if (length > (size_t)(end - at))
+        return false;
+    if (tls)
+        return length == size + 1 && is_tls_op(at[size]);
+    return length == size || (length > size + 1 && at[size] == DW_OP_plus_uconst);
 }
 
 /* Unsigned LEB128 of an index; bytes read, 0: none. */
-static size_t read_index(const char *at, const char *end, size_t *index)
+static size_t read_index(const uint8_t *at, const uint8_t *end, size_t *index)
 {
     size_t read = 0;
     *index = 0;
@@ -83,35 +100,32 @@ static size_t read_index(const char *at, const char *end, size_t *index)
 }
 
 /* DW_OP_addrx and DW_OP_constx, also as they were before DWARF 5. */
-static void scan_indexed(struct scan *scan, const struct table *table, const char *at, const char *end)
+static void scan_indexed(struct scan *scan, const struct table *table, const uint8_t *at, const uint8_t *end)
 {
-    for (const char *from = at; at + 1 < end; at++) {
-        uint8_t op = (uint8_t)*at;
+    static const uint8_t kinds[256] = {[DW_OP_addrx] = 1, [DW_OP_GNU_addr_index] = 1, [DW_OP_constx] = 2,
+                                       [DW_OP_GNU_const_index] = 2};
+    for (at++; at < end; at++) {
         size_t index, size;
-        if ((op != DW_OP_addrx && op != DW_OP_GNU_addr_index && op != DW_OP_constx &&
-             op != DW_OP_GNU_const_index) || at == from)
+        if (!kinds[*at] || at[-1] > 12 || !(size = read_index(at + 1, end, &index)) || index >= table->count)
             continue;
-        size = read_index(at + 1, end, &index);
-        if (!size || index >= table->count)
-            continue;
+        bool tls = kinds[*at] == 2;
         uint64_t address = read_word(table->entries + 8 * index);
-        bool tls = op == DW_OP_constx || op == DW_OP_GNU_const_index;
-        if (tls ? address < scan->extent.tls_size && at + 1 + size < end && is_tls_op(at + 1 + size)
-                : address - scan->extent.start < scan->extent.size)
-            mention(scan, address, at, tls);
+        if ((tls ? address < scan->extent.tls_size : address - scan->extent.start < scan->extent.size) &&
+            is_location(at, 1 + size, end, tls))
+            mention(scan, address, (uint32_t)index, at, tls);
     }
 }
 
 /* DW_OP_addr, and DW_OP_const8u before an operation that makes it thread-local. */
-static void scan_direct(struct scan *scan, const char *at, const char *end)
+static void scan_direct(struct scan *scan, const uint8_t *at, const uint8_t *end)
 {
     const struct extent extent = scan->extent;
-    for (; end - at > 9; at++) {
+    for (at++; end - at >= 9; at++) {
         uint64_t word = read_word(at + 1);
-        if (*at == DW_OP_addr && word - extent.start < extent.size)
-            mention(scan, word, at, false);
-        else if (*at == DW_OP_const8u && word < extent.tls_size && is_tls_op(at + 9))
-            mention(scan, word, at, true);
+        if (*at == DW_OP_addr && word - extent.start < extent.size && is_location(at, 9, end, false))
+            mention(scan, word, MS_NO_NUMBER, at, false);
+        else if (*at == DW_OP_const8u && word < extent.tls_size && is_location(at, 9, end, true))
+            mention(scan, word, MS_NO_NUMBER, at, true);
     }
 }
 
@@ -139,36 +153,10 @@ static struct table find_table(const struct scan *scan, Dwarf_Die *unit, unsigne
     return table;
 }
 
-/* Where the bytes of a unit are: behind its first DIE. */
-static const char *unit_end(Dwarf_Die *unit)
+static int by_position(const void *a, const void *b)
 {
-    Dwarf_Off at = dwarf_dieoffset(unit), start = at - dwarf_cuoffset(unit), next;
-    if (dwarf_next_unit(dwarf_cu_getdwarf(unit->cu), start, &next, NULL, NULL, NULL, NULL, NULL, NULL, NULL) != 0 ||
-        next <= at)
-        return unit->addr;
-    return (const char *)unit->addr + (next - at);
-}
-
-static void find_addresses(struct scan *scan, Dwarf *dwarf)
-{
-    GElf_Shdr header;
-    size_t names;
-    Elf *elf = dwarf_getelf(dwarf);
-    Elf_Scn *section = NULL;
-    if (!elf || elf_getshdrstrndx(elf, &names) < 0)
-        return;
-    while ((section = elf_nextscn(elf, section))) {
-        const char *name = gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : NULL;
-        if (!name || (strcmp(name, ".debug_addr") != 0 && strcmp(name, ".zdebug_addr") != 0))
-            continue;
-        /* libdw has unpacked it in place. */
-        Elf_Data *data = elf_getdata(section, NULL);
-        if (data && data->d_buf && !(header.sh_flags & SHF_COMPRESSED)) {
-            scan->addresses = data->d_buf;
-            scan->addresses_size = data->d_size;
-        }
-        return;
-    }
+    const struct ms_mention *left = a, *right = b;
+    return left->position < right->position ? -1 : left->position > right->position;
 }
 
 void ms_mentions_find(struct ms_types *types, struct ms_dwarf *dwarf, struct ms_mentions *mentions)
@@ -178,18 +166,23 @@ void ms_mentions_find(struct ms_types *types, struct ms_dwarf *dwarf, struct ms_
     Dwarf_Die unit, split;
     uint8_t kind;
     Dwarf_Half version;
-    find_addresses(&scan, dwarf->dwarf);
+    ms_dwarf_section(dwarf->dwarf, "addr", &scan.addresses, &scan.addresses_size);
     while (dwarf_get_units(dwarf->dwarf, cu, &cu, &version, &kind, &unit, &split) == 0 &&
            scan.unit < dwarf->unit_count) {
         if (types->progress && scan.unit % PROGRESS_STEP == 0)
             types->progress(types->context, "debug information", scan.unit, dwarf->unit_count);
         struct table table = find_table(&scan, &unit, version);
         Dwarf_Die *body = &dwarf->units[scan.unit];
-        const char *end = unit_end(body);
-        if (kind == DW_UT_compile || kind == DW_UT_skeleton || kind == DW_UT_partial) {
-            scan_direct(&scan, body->addr, end);
+        const uint8_t *start, *end;
+        size_t before = mentions->items.count;
+        if ((kind == DW_UT_compile || kind == DW_UT_skeleton || kind == DW_UT_partial) &&
+            ms_unit_bytes(body, &start, &end)) {
+            scan_direct(&scan, start, end);
             if (table.count)
-                scan_indexed(&scan, &table, body->addr, end);
+                scan_indexed(&scan, &table, start, end);
+            size_t found = mentions->items.count - before;
+            if (table.count && found)
+                qsort(mentions->items.items + before, found, sizeof *mentions->items.items, by_position);
         }
         scan.unit++;
     }

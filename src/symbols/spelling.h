@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* NAME with integers as gdb and libiberty spell them ("unsigned long", not "long unsigned int"). Owned by the caller. */
+/* NAME with integers as gdb and libiberty spell them: "unsigned long", not "long unsigned int". The caller's. */
 char *ms_spelling_shown(const char *name);
 
 /*

@@ -139,6 +139,8 @@ struct ms_type *ms_type_intern(struct ms_types *types, const struct ms_type_figu
 ms_result ms_types_new(struct ms_symbols *symbols, const struct ms_image *image, ms_types_progress *progress,
                        void *context, struct ms_types **out)
 {
+    const struct ms_type_figure nothing = {.kind = MS_TYPE_VOID, .name = "void", .hole = 4,
+                                           .language = MS_LANGUAGE_OTHER};
     struct ms_types *types = calloc(1, sizeof *types);
     if (!types)
         return ms_error_nomem("reading types");
@@ -149,8 +151,7 @@ ms_result ms_types_new(struct ms_symbols *symbols, const struct ms_image *image,
     types->module_count = ms_modules_count(symbols);
     types->modules = calloc(types->module_count + 1, sizeof *types->modules);
     if (types->modules)
-        types->nothing = ms_type_intern(types, &(struct ms_type_figure){.kind = MS_TYPE_VOID, .name = "void", .hole = 4,
-                                                                        .language = MS_LANGUAGE_OTHER}, NULL);
+        types->nothing = ms_type_intern(types, &nothing, NULL);
     if (!types->nothing) {
         ms_types_free(types);
         return ms_error_nomem("reading types");
@@ -177,6 +178,7 @@ void ms_types_free(struct ms_types *types)
     free(types->by_hash.slots);
     free(types->by_name.slots);
     free(types->by_unit.slots);
+    ms_reader_free(&types->reader);
     free(types->by_thread.slots);
     ms_vector_free(&types->units);
     ms_vector_free(&types->all);

@@ -1,4 +1,4 @@
-/* Types from DIEs: structures with their members when asked for, what is derived from them, and lookups by name. */
+/* Types from DIEs: structures, their members when asked for, what is derived from them, and lookups by name. */
 #include <dwarf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +117,7 @@ static void hash_type(struct layout *layout, Dwarf_Die *member, unsigned depth)
     if (!ms_die_reference(member, DW_AT_type, &at))
         return;
     for (unsigned i = 0; i < CHAIN_MAX; i++) {
+        ms_die_signed(&at);
         int tag = dwarf_tag(&at);
         const char *name = is_alias(tag) || is_pointer(tag) ? NULL : ms_die_name(&at);
         if (!is_alias(tag))
@@ -510,6 +511,7 @@ const struct ms_type *ms_type_of_die(struct ms_types *types, Dwarf_Die *die)
             return types->nothing;
         at = next;
     }
+    ms_die_signed(&at);
     type = ms_type_map_get(&types->by_die, (uintptr_t)at.addr);
     if (!type) {
         types->converting++;

@@ -48,6 +48,8 @@ struct ms_types {
     struct ms_type_map by_thread; /* from the address of a thread-local variable to its struct ms_variable */
     bool tls_known;
     unsigned naming, converting; /* how deep */
+    unsigned scoped_units;       /* since scopes were last given back */
+    struct ms_reader reader;     /* of the unit that is being walked, by whoever does it */
     bool short_of_memory;     /* some answer is poorer than it could be */
 };
 

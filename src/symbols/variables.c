@@ -26,48 +26,48 @@ void ms_variable_index_free(struct ms_variable_index *index)
     free(index);
 }
 
-/* The location of a variable that has a fixed one, and whether each thread has its own; false: none, or only declared. */
-static bool address_of(Dwarf_Die *die, uint64_t *address, bool *tls)
+/* A location that is the same all the time. */
+struct location {
+    uint64_t number; /* as it is mentioned: an address, or the number of one in .debug_addr */
+    bool indexed;
+    uint64_t plus; /* what is merged with others lies so far behind */
+    bool tls;
+};
+
+/* Where a variable is; false: it has no place, or none that stays, or it is only declared. */
+static bool locate(Dwarf_Die *die, struct location *location)
 {
-    Dwarf_Attribute value, number;
+    Dwarf_Attribute value;
     Dwarf_Op *ops;
     size_t count;
-    Dwarf_Addr found;
-    Dwarf_Word word;
+    *location = (struct location){0};
     if (!dwarf_attr(die, DW_AT_location, &value) || dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 ||
         count > 2)
         return false;
-    bool more = count == 2;
-    *tls = more && (ops[1].atom == DW_OP_form_tls_address || ops[1].atom == DW_OP_GNU_push_tls_address);
-    if (more && !*tls && ops[1].atom != DW_OP_plus_uconst) /* what clang merged is an offset into the whole */
-        return false;
-    switch (ops[0].atom) {
-    case DW_OP_addr:
-    case DW_OP_const8u:
-        *address = ops[0].number;
-        break;
-    case DW_OP_addrx:
-    case DW_OP_GNU_addr_index:
-        if (dwarf_getlocation_attr(&value, &ops[0], &number) != 0 || dwarf_formaddr(&number, &found) != 0)
+    uint8_t first = ops[0].atom;
+    location->number = ops[0].number;
+    location->indexed = first != DW_OP_addr && first != DW_OP_const8u;
+    if (count == 2) {
+        location->tls = ops[1].atom == DW_OP_form_tls_address || ops[1].atom == DW_OP_GNU_push_tls_address;
+        location->plus = ops[1].atom == DW_OP_plus_uconst ? ops[1].number : 0;
+        if (!location->tls && ops[1].atom != DW_OP_plus_uconst)
             return false;
-        *address = found;
-        break;
-    case DW_OP_constx:
-    case DW_OP_GNU_const_index:
-        if (dwarf_getlocation_attr(&value, &ops[0], &number) != 0 || dwarf_formudata(&number, &word) != 0)
-            return false;
-        *address = word;
-        break;
-    default:
-        return false;
     }
-    if (more && !*tls)
-        *address += ops[1].number;
-    return *tls || ops[0].atom != DW_OP_const8u;
+    if (location->tls)
+        return first == DW_OP_const8u || first == DW_OP_constx || first == DW_OP_GNU_const_index;
+    return first == DW_OP_addr || first == DW_OP_addrx || first == DW_OP_GNU_addr_index;
+}
+
+static bool is_mentioned(const struct location *location, const struct ms_mention *mention)
+{
+    uint64_t number = mention->number == MS_NO_NUMBER ? mention->address : mention->number;
+    return location->indexed == (mention->number != MS_NO_NUMBER) && location->number == number &&
+           location->tls == mention->tls;
 }
 
 /* The mentions of one unit that are still to be resolved. */
 struct resolving {
+    const struct ms_reader *reader; /* or NULL */
     struct ms_mention *next, *end;
 };
 
@@ -94,24 +94,54 @@ static void resolve(struct resolving *r, Dwarf_Die *die, const char *limit, void
     struct ms_child_walk walk;
     if (depth >= MS_DIE_DEPTH)
         return;
-    for (bool more = ms_first_child(die, limit, &walk); more && r->next < r->end; more = ms_next_child(&walk)) {
+    for (bool more = ms_first_child_by(r->reader, die, limit, &walk); more && r->next < r->end;
+         more = ms_next_child(&walk)) {
         while (r->next < r->end && r->next->position < (const char *)walk.die.addr)
             r->next++;
         if (r->next == r->end || r->next->position >= walk.limit)
             continue;
-        int tag = dwarf_tag(&walk.die);
-        bool tls;
-        if (tag == DW_TAG_variable && address_of(&walk.die, &r->next->address, &tls) && tls == r->next->tls) {
-            r->next->die = walk.die.addr;
-            r->next->function = function;
-            r->next++;
+        int tag = ms_child_tag(&walk);
+        struct location location;
+        if (tag == DW_TAG_variable && locate(&walk.die, &location)) {
+            for (; r->next < r->end && r->next->position < walk.limit; r->next++)
+                if (is_mentioned(&location, r->next) && !r->next->die) {
+                    r->next->plus = location.plus;
+                    r->next->die = walk.die.addr;
+                    r->next->function = function;
+                }
         } else if (holds_variables(tag)) {
             resolve(r, &walk.die, walk.limit, tag == DW_TAG_subprogram ? walk.die.addr : function, depth + 1);
         }
     }
 }
 
-static void resolve_unit(struct ms_dwarf *dwarf, uint32_t unit)
+/* The source file that DIE was written in: link-time optimisation puts all variables into a unit of its own. */
+static const char *source_of(Dwarf_Die *die)
+{
+    Dwarf_Die origin;
+    return ms_dwarf_unit_name(ms_die_reference(die, DW_AT_abstract_origin, &origin) ? &origin : die);
+}
+
+static void make_variable(struct ms_types *types, const struct ms_dwarf *dwarf, struct ms_mention *mention)
+{
+    Dwarf_Die die, function;
+    Dwarf *owner = dwarf_cu_getdwarf(dwarf->units[mention->unit].cu);
+    if (!mention->die || !dwarf_die_addr_die(owner, mention->die, &die) ||
+        !(mention->variable = ms_types_alloc(types, sizeof *mention->variable)))
+        return;
+    struct ms_variable *variable = mention->variable;
+    if (mention->function && dwarf_die_addr_die(owner, mention->function, &function))
+        variable->function = ms_dwarf_name(types, &function);
+    const char *name = variable->function ? ms_die_name(&die) : ms_dwarf_name(types, &die);
+    variable->name = name ? name : "";
+    variable->unit = source_of(&die);
+    variable->type = ms_type_complete(types, ms_type_of_variable(types, &die));
+    variable->address = mention->address + mention->plus + (mention->tls ? 0 : dwarf->bias);
+    variable->tls = mention->tls;
+}
+
+/* All of a unit at once: going from unit to unit in the order of addresses would read each many times. */
+static void resolve_unit(struct ms_types *types, struct ms_dwarf *dwarf, uint32_t unit)
 {
     struct ms_variable_index *index = dwarf->places;
     struct ms_mention *items = index->mentions.items.items;
@@ -128,8 +158,11 @@ static void resolve_unit(struct ms_dwarf *dwarf, uint32_t unit)
     }
     for (high = low; high < index->mentions.items.count && items[high].unit == unit;)
         high++;
-    struct resolving r = {items + low, items + high};
+    bool fast = low < high && ms_reader_open(&types->reader, &dwarf->units[unit]);
+    struct resolving r = {fast ? &types->reader : NULL, items + low, items + high};
     resolve(&r, &dwarf->units[unit], MS_UNIT_END, NULL, 0);
+    for (size_t i = low; i < high; i++)
+        make_variable(types, dwarf, &items[i]);
 }
 
 static int by_address(const void *a, const void *b, void *context)
@@ -174,26 +207,6 @@ static struct ms_variable_index *index_variables(struct ms_types *types, struct 
     return dwarf->places = index;
 }
 
-static struct ms_variable *make_variable(struct ms_types *types, const struct ms_dwarf *dwarf,
-                                         struct ms_mention *mention)
-{
-    Dwarf_Die die, function;
-    Dwarf *owner = dwarf_cu_getdwarf(dwarf->units[mention->unit].cu);
-    if (mention->variable || !mention->die || !dwarf_die_addr_die(owner, mention->die, &die) ||
-        !(mention->variable = ms_types_alloc(types, sizeof *mention->variable)))
-        return mention->variable;
-    struct ms_variable *variable = mention->variable;
-    if (mention->function && dwarf_die_addr_die(owner, mention->function, &function))
-        variable->function = ms_dwarf_name(types, &function);
-    const char *name = variable->function ? ms_die_name(&die) : ms_dwarf_name(types, &die);
-    variable->name = name ? name : "";
-    variable->unit = ms_dwarf_unit_name(&die);
-    variable->type = ms_type_complete(types, ms_type_of_variable(types, &die));
-    variable->address = mention->address + dwarf->bias;
-    variable->tls = mention->tls;
-    return variable;
-}
-
 /* The variable among mentions FROM to TO of the order that covers ADDRESS, or NULL. */
 static struct ms_variable *find_in(struct ms_types *types, struct ms_dwarf *dwarf, uint64_t address, size_t from,
                                    size_t to, uint64_t *offset)
@@ -207,18 +220,17 @@ static struct ms_variable *find_in(struct ms_types *types, struct ms_dwarf *dwar
         else
             high = middle;
     }
-    uint64_t floor = 0; /* a variable that ends before ADDRESS: none that starts before it covers it */
     for (unsigned tries = 0; low-- > from && tries < LOOK_BACK; tries++) {
-        struct ms_mention *mention = &index->mentions.items.items[index->order[low]];
-        if (mention->address < floor)
+        const struct ms_mention *mention = &index->mentions.items.items[index->order[low]];
+        resolve_unit(types, dwarf, mention->unit);
+        const struct ms_variable *variable = mention->variable;
+        *offset = address - mention->address - mention->plus;
+        if (variable && *offset < variable->type->size)
+            return mention->variable;
+        /* Variables do not overlap: what lies before one that ends before ADDRESS does not reach it. */
+        const struct ms_mention *next = low > from ? &index->mentions.items.items[index->order[low - 1]] : NULL;
+        if (variable && variable->type->size && !(next && next->address == mention->address))
             return NULL;
-        resolve_unit(dwarf, mention->unit);
-        struct ms_variable *variable = make_variable(types, dwarf, mention);
-        *offset = address - mention->address;
-        if (variable && mention->address <= address && *offset < variable->type->size)
-            return variable;
-        if (variable && variable->type->size)
-            floor = mention->address;
     }
     return NULL;
 }
