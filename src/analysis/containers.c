@@ -1,4 +1,4 @@
-/* Rules for the containers of libstdc++, libc++ and Rust's standard library, whose nodes their pointers do not tell. */
+/* Rules for containers of libstdc++, libc++ and Rust's std, whose nodes their pointers do not tell. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +43,8 @@ static const struct ms_container_rule rules[] = {
     {"std::__1::vector<", NULL, "__begin_", MS_LINK_ARRAY, NULL, NULL, AS_DECLARED, "__begin_", "__end_", false,
      false},
     {"std::__1::vector<", NULL, "__end_", MS_LINK_OPEN, NULL, NULL, AS_DECLARED, NULL, NULL, false, false},
-    {"std::__1::__tree<", "std::__1::__tree_", NULL, MS_LINK_NODE, "__node", "std::__1::__tree_node<%s, void *>", 0,
-     NULL, NULL, false, false},
+    {"std::__1::__tree<", "std::__1::__tree_", NULL, MS_LINK_NODE, "__node",
+     "std::__1::__tree_node<%s, void *>", 0, NULL, NULL, false, false},
     {"std::__1::__tree_node<", "std::__1::__tree_", NULL, MS_LINK_NODE, NULL, NULL, THE_HOLDER,
      NULL, NULL, false, false},
     {"std::__1::__list_imp<", "std::__1::__list_node_base<", NULL, MS_LINK_NODE, NULL,

@@ -1,4 +1,4 @@
-/* Guesses: what a block may be that nothing claims, when only one known structure fits its size and its pointers. */
+/* Guesses: what a block may be that nothing claims, when only one structure fits its size and pointers. */
 #include <stdlib.h>
 
 #include "spread.h"
@@ -18,12 +18,6 @@ struct guesser {
     struct ms_typing *t;
     MS_VECTOR(struct candidate) list; /* by usable size */
 };
-
-static uint64_t usable_for(uint64_t size)
-{
-    uint64_t given = (size + 8 + 15) / 16 * 16 - 8;
-    return given < 24 ? 24 : given;
-}
 
 static int candidates_by_size(const void *a, const void *b)
 {
@@ -60,7 +54,7 @@ static struct ms_error *collect(struct guesser *g)
             continue;
         struct candidate *slot = ms_vector_add(&g->list);
         if (slot)
-            *slot = (struct candidate){usable_for(type->size), type, live[id]};
+            *slot = (struct candidate){ms_usable_for(type->size), type, live[id]};
         else
             error = ms_error_nomem("guesses");
     }

@@ -55,12 +55,12 @@ static enum answer guards_hold(const struct ms_typing *t, const struct ms_shape 
 
 /* --- one of several ---------------------------------------------------------------------------- */
 
-/* Would TARGET do for what LINK points to, and not by chance? */
-static bool is_likely(struct ms_typing *t, const struct ms_link *link, uint64_t target)
+bool ms_is_likely(struct ms_typing *t, const struct ms_link *link, uint64_t target)
 {
     uint64_t start;
     const struct ms_slot *slot = ms_target_slot(t, target, &start);
-    if (!slot || target != 2 * start || (link->to->kind != MS_TYPE_STRUCT && link->to->kind != MS_TYPE_UNION))
+    if (!slot || !link->to || target != 2 * start ||
+        (link->to->kind != MS_TYPE_STRUCT && link->to->kind != MS_TYPE_UNION))
         return false;
     const struct ms_type *type = ms_slot_type(t, slot);
     if (type && slot->level >= MS_LEVEL_VALUE)
@@ -68,9 +68,13 @@ static bool is_likely(struct ms_typing *t, const struct ms_link *link, uint64_t 
     return ms_fits(link->to->size, ms_usable(t->heap, start));
 }
 
-/* The one link of those at its place that is there, or NULL. SURE: nothing had to be assumed for it. */
+/*
+ * The one link of those at its place that is there, or NULL. SURE: nothing had to be assumed for it.
+ * GUESS: only the size of what it points to speaks for it.
+ */
 static const struct ms_link *choose(struct ms_typing *t, const struct ms_shape *shape, const struct ms_link *first,
-                                    uint64_t address, uint64_t target, bool *sure)
+                                    uint64_t address, uint64_t target, bool *sure,
+                                    bool *guess)
 {
     const struct ms_link *end = shape->links.items + shape->links.count, *one = NULL, *likely = NULL;
     unsigned count = 0, likely_count = 0;
@@ -86,16 +90,19 @@ static const struct ms_link *choose(struct ms_typing *t, const struct ms_shape *
         } else if (!one || !ms_same_type(one->to, link->to)) {
             one = link;
             count++;
-            if (is_likely(t, link, target)) {
+            if (ms_is_likely(t, link, target)) {
                 likely = link;
                 likely_count++;
             }
         }
     }
-    if (count == 1 && !open)
+    *guess = count > 1;
+    if (open || count == 0)
+        return NULL;
+    if (count == 1)
         return one;
     *sure = false;
-    return likely_count == 1 && !open ? likely : NULL;
+    return likely_count == 1 ? likely : NULL;
 }
 
 /* --- bounds ------------------------------------------------------------------------------------ */
@@ -118,7 +125,8 @@ static void set_bounds(const struct ms_typing *t, const struct ms_link *link, ui
 {
     uint64_t count;
     if (link->bounded) {
-        uint64_t first = target_at(t, address, value, link->first), last = target_at(t, address, value, link->last);
+        uint64_t first = target_at(t, address, value, link->first);
+        uint64_t last = target_at(t, address, value, link->last);
         if (first == MS_NOTHING || last == MS_NOTHING || first < claim->target || last < first)
             return;
         claim->partial = true;
@@ -179,13 +187,13 @@ static const struct ms_type *dynamic_type(struct ms_typing *t, const struct ms_l
 bool ms_link_claim(struct ms_typing *t, const struct ms_shape *shape, const struct ms_link *link,
                    uint64_t address, uint64_t value, uint64_t target, struct ms_claim *claim)
 {
-    bool sure = true;
+    bool sure = true, guess = false;
     if (link->shared || link->guard)
-        link = choose(t, shape, link, address, target, &sure);
+        link = choose(t, shape, link, address, target, &sure, &guess);
     if (!link || link->how == MS_LINK_OPEN)
         return false;
     *claim = (struct ms_claim){.target = target, .type = link->to, .how = link->how, .strong = sure,
-                               .doubtful = !sure};
+                               .doubtful = !sure, .chosen = guess};
     if (link->how == MS_LINK_DYN) {
         claim->type = dynamic_type(t, link, address, value);
         claim->how = MS_LINK_PLAIN;

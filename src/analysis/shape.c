@@ -463,7 +463,8 @@ bool ms_begins_with(struct ms_shapes *shapes, const struct ms_type *whole, const
     return begins;
 }
 
-bool ms_holds_at(struct ms_shapes *shapes, const struct ms_type *whole, uint64_t offset, const struct ms_type *part)
+bool ms_holds_at(struct ms_shapes *shapes, const struct ms_type *whole, uint64_t offset,
+                 const struct ms_type *part)
 {
     if (offset == 0)
         return ms_begins_with(shapes, whole, part);

@@ -3,22 +3,17 @@
 
 #include <string.h>
 
-/* malloc/malloc.c of glibc: chunks are multiples of 16 bytes, 8 of them overhead, at least 32. */
-#define OVERHEAD 8u
-#define USABLE_MIN 24u
 #define CHANGES_MAX 6u          /* of a block's type by refinement or contradiction */
 #define INNER_MAX (4u << 20)    /* values inside of other blocks that are followed */
+#define DOUBTFUL_MAX (1u << 20) /* claims that are kept for guesses */
 #define ELEMENTS_LOOKED_AT 64u  /* of what may be an array */
+#define BLOCKS_AHEAD 16u        /* of the queue, whose memory is called */
 #define MAPPED_SLACK (2 * MS_PAGE)
 
+/* A chunk that is less than 32 bytes too big is not split (_int_malloc: MINSIZE). */
 bool ms_fits(uint64_t size, uint64_t usable)
 {
-    if (size > usable)
-        return false;
-    uint64_t given = (size + OVERHEAD + 15) / 16 * 16 - OVERHEAD;
-    given = given < USABLE_MIN ? USABLE_MIN : given;
-    /* A chunk that is less than 32 bytes too big is not split (_int_malloc: MINSIZE). */
-    return usable <= given + 16;
+    return size <= usable && usable <= ms_usable_for(size) + 16;
 }
 
 /* A mapped block has whole pages. */
@@ -52,7 +47,22 @@ static int judge(struct ms_typing *t, const struct ms_type *to, uint64_t target)
         return 0;
     if (type && slot->level >= MS_LEVEL_VALUE)
         return ms_begins_with(&t->shapes, type, to) || ms_begins_with(&t->shapes, to, type) ? 1 : -1;
-    return ms_fits(to->size, usable) || ms_shape_of(&t->shapes, to)->tail ? 1 : 0;
+    return ms_fits(to->size, usable);
+}
+
+/* The same for LINK and the others at its place. */
+static int judge_link(struct ms_typing *t, const struct ms_shape *shape, const struct ms_link *link,
+                      uint64_t target)
+{
+    if (!link->to)
+        return 0;
+    if (!link->shared && !link->guard)
+        return judge(t, link->to, target);
+    const struct ms_link *end = shape->links.items + shape->links.count;
+    for (uint64_t offset = link->offset; link < end && link->offset == offset; link++)
+        if (ms_is_likely(t, link, target))
+            return 1;
+    return 0;
 }
 
 bool ms_agrees(struct ms_typing *t, const struct ms_shape *shape, uint64_t target, unsigned *agreed)
@@ -67,7 +77,7 @@ bool ms_agrees(struct ms_typing *t, const struct ms_shape *shape, uint64_t targe
                 return false;
             continue;
         }
-        int verdict = link->shared || link->guard || !link->to ? 0 : judge(t, link->to, to);
+        int verdict = judge_link(t, shape, link, to);
         if (verdict < 0)
             return false;
         *agreed += verdict > 0;
@@ -174,6 +184,7 @@ static void set_slot(struct ms_typing *t, const struct ms_claim *claim, const st
     slot->strong = claim->strong;
     slot->container = claim->how == MS_LINK_NODE || claim->how == MS_LINK_ARRAY;
     slot->at = 0;
+    slot->table = 0;
     slot->array = claim->how == MS_LINK_ARRAY || level == MS_LEVEL_RAW || level == MS_LEVEL_POINTERS ||
                   (claim->how != MS_LINK_NODE && is_structure(type) && is_array(t, type, start * 2, usable));
     set_partial(t, claim, start, slot);
@@ -194,12 +205,12 @@ static void confirm(struct ms_typing *t, const struct ms_claim *claim, uint64_t 
         enqueue_block(t, start, slot);
 }
 
-/* Do size and words of START's block speak for TYPE? */
-static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start)
+/* Do size and words of START's block speak for TYPE? TAIL: a flexible array at its end may have any size. */
+static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start, bool tail)
 {
     unsigned agreed = 0;
     const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
-    return (shape->tail || fits_block(t, type->size, start, ms_usable(t->heap, start))) &&
+    return ((tail && shape->tail) || fits_block(t, type->size, start, ms_usable(t->heap, start))) &&
            ms_agrees(t, shape, start * 2, &agreed);
 }
 
@@ -211,7 +222,8 @@ static void contradict(struct ms_typing *t, const struct ms_claim *claim, const 
         return;
     bool change = claim->strong > slot->strong;
     if (!change) {
-        bool mine = is_plausible(t, type, start), theirs = is_plausible(t, ms_slot_type(t, slot), start);
+        bool mine = is_plausible(t, type, start, true);
+        bool theirs = is_plausible(t, ms_slot_type(t, slot), start, true);
         change = mine && !theirs;
         slot->contested |= mine == theirs;
     }
@@ -236,7 +248,8 @@ static void compare_values(struct ms_typing *t, const struct ms_claim *claim, co
     } else if (!ms_begins_with(&t->shapes, type, old)) {
         contradict(t, claim, type, start, slot);
     } else if (slot->level == MS_LEVEL_VALUE && !(slot->array && slot->container) &&
-               slot->changes < CHANGES_MAX && (claim->strong || !slot->strong || is_plausible(t, type, start))) {
+               slot->changes < CHANGES_MAX &&
+               (claim->strong || !slot->strong || is_plausible(t, type, start, true))) {
         slot->changes++;
         bool strong = slot->strong;
         set_slot(t, claim, type, MS_LEVEL_VALUE, start, slot);
@@ -307,20 +320,35 @@ void ms_guess_block(struct ms_typing *t, uint64_t start, const struct ms_type *t
     slot->array |= type->kind != MS_TYPE_STRUCT && type->kind != MS_TYPE_UNION;
 }
 
-/* A pointer that may be stale is only believed when all speaks for it; else it is good for a guess. */
+/*
+ * A pointer that may be stale is only believed when all speaks for it, and so is one to a structure in a
+ * block that is too big for it: it may be a first member or a base, or what was there before. What is not
+ * believed is good for a guess.
+ */
 static bool is_believed(struct ms_typing *t, const struct ms_claim *claim, const struct ms_type *type,
-                        unsigned level, uint64_t start)
+                        unsigned level, uint64_t start, const struct ms_slot *slot)
 {
-    if (!claim->doubtful || level != MS_LEVEL_VALUE)
-        return true;
     unsigned agreed = 0;
-    bool believed = claim->parameter ? ms_agrees(t, ms_shape_of(&t->shapes, type), start * 2, &agreed)
-                                     : is_plausible(t, type, start);
-    struct ms_claim *slot = believed ? NULL : ms_vector_add(&t->doubtful);
-    t->failed |= !believed && !slot;
+    if (claim->chosen)
+        return false;
+    if (level != MS_LEVEL_VALUE)
+        return !claim->doubtful || claim->parameter || level != MS_LEVEL_RAW;
+    if (claim->doubtful && !claim->parameter)
+        return is_plausible(t, type, start, true);
+    if (!claim->doubtful && (slot->level >= MS_LEVEL_VALUE || claim->how == MS_LINK_ARRAY ||
+                             fits_block(t, type->size, start, ms_usable(t->heap, start))))
+        return true;
+    return ms_agrees(t, ms_shape_of(&t->shapes, type), start * 2, &agreed);
+}
+
+static void doubt(struct ms_typing *t, const struct ms_claim *claim)
+{
+    if (t->doubtful.count >= DOUBTFUL_MAX)
+        return;
+    struct ms_claim *slot = ms_vector_add(&t->doubtful);
+    t->failed |= !slot;
     if (slot)
         *slot = *claim;
-    return believed;
 }
 
 static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot)
@@ -340,29 +368,47 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
         (level == MS_LEVEL_POINTERS && (slot->level > level || !are_pointers(t, type, start, usable))))
         return;
     if (claim->guess) {
-        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start))
+        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, false))
             ms_guess_block(t, start, type);
-    } else if (is_believed(t, claim, type, level, start)) {
+    } else if (is_believed(t, claim, type, level, start, slot)) {
         rise(t, claim, type, level, start, slot);
+    } else {
+        doubt(t, claim);
     }
 }
 
 /* --- pointers into blocks ---------------------------------------------------------------------- */
 
+/* Has each of COUNT values at TARGET a pointer, and do all agree? */
+static bool are_values(struct ms_typing *t, const struct ms_shape *shape, uint64_t target, uint64_t count)
+{
+    unsigned agreed = 0;
+    for (uint64_t i = 0; i < count && i < ELEMENTS_LOOKED_AT; i++, target += shape->type->size / 8) {
+        bool any = false;
+        for (size_t l = 0; !any && l < shape->links.count; l++)
+            any = shape->links.items[l].offset % 8 == 0 &&
+                  ms_word_target(t->heap, target + shape->links.items[l].offset / 8) != MS_NOTHING;
+        if (!any || !ms_agrees(t, shape, target, &agreed))
+            return false;
+    }
+    return true;
+}
+
 /*
  * Itanium C++ ABI, 2.7: before an array of objects that have destructors stands their number, in 8 bytes
- * or in the objects' alignment. Where that cannot be read, two or more that fit are taken.
+ * or in the objects' alignment. Where that cannot be read, two or more that fit must look like such objects.
  */
-static bool is_behind_cookie(const struct ms_typing *t, const struct ms_claim *claim, uint64_t delta, uint64_t usable,
+static bool is_behind_cookie(struct ms_typing *t, const struct ms_claim *claim, uint64_t delta, uint64_t usable,
                              uint64_t start)
 {
     const uint64_t size = claim->type->size;
     uint64_t count = (usable - delta) / size, said;
-    if (claim->type->language != MS_LANGUAGE_CXX || (delta != 8 && delta != 16))
+    if (claim->type->language != MS_LANGUAGE_CXX || (delta != 8 && delta != 16) ||
+        !ms_fits(delta + count * size, usable))
         return false;
     if (ms_image_read_word(t->image, ms_granule_address(t->heap, start) + delta - 8, &said))
-        return said && said <= count && ms_fits(said * size + delta, usable);
-    return false;
+        return said == count;
+    return count > 1 && size % 8 == 0 && are_values(t, ms_shape_of(&t->shapes, claim->type), claim->target, count);
 }
 
 /* D, of which the block is (or begins with) one or more, has something at DELTA: is it what is claimed? */
@@ -393,7 +439,7 @@ static void take_inside(struct ms_typing *t, const struct ms_claim *claim, uint6
     if (!is_structure(type) || !type->size || delta + type->size > usable || claim->how == MS_LINK_NODE)
         return;
     const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
-    if (claim->doubtful && !ms_agrees(t, shape, claim->target, &agreed))
+    if (claim->chosen || (claim->doubtful && !ms_agrees(t, shape, claim->target, &agreed)))
         return;
     if (slot->level >= MS_LEVEL_VALUE && ms_slot_type(t, slot)) {
         enum inside found = look_inside(t, slot, claim, delta);
@@ -425,25 +471,31 @@ static void take_inside(struct ms_typing *t, const struct ms_claim *claim, uint6
  * hashbrown, src/raw/mod.rs: a power of two of buckets stands before the control bytes, which are one each
  * and 16 more (Group::WIDTH); the pointer is to these, aligned to 16.
  */
+uint64_t ms_table_buckets(uint64_t size, uint64_t usable, uint64_t *control)
+{
+    for (uint64_t buckets = 4; size && buckets <= usable / size; buckets *= 2) {
+        *control = (buckets * size + 15) / 16 * 16;
+        if (ms_fits(*control + buckets + 16, usable))
+            return buckets;
+    }
+    return 0;
+}
+
 static void take_table(struct ms_typing *t, const struct ms_claim *claim, uint64_t start, struct ms_slot *slot,
                        uint64_t delta)
 {
-    const uint64_t usable = ms_usable(t->heap, start), size = claim->type->size;
-    if (!size || slot->level >= MS_LEVEL_VALUE)
+    uint64_t size = claim->type->size, control = 0;
+    uint64_t buckets = ms_table_buckets(size, ms_usable(t->heap, start), &control);
+    if (!buckets || control != delta || slot->level >= MS_LEVEL_VALUE)
         return;
-    for (uint64_t buckets = 4; buckets <= usable / size; buckets *= 2) {
-        uint64_t bytes = (buckets * size + 15) / 16 * 16;
-        if (bytes != delta || !ms_fits(bytes + buckets + 16, usable))
-            continue;
-        struct ms_claim values = *claim;
-        values.how = MS_LINK_ARRAY;
-        values.partial = true; /* of the buckets, not of the control bytes */
-        values.from = (delta - buckets * size);
-        values.to = delta;
-        set_slot(t, &values, claim->type, MS_LEVEL_VALUE, start, slot);
-        slot->at = (unsigned)(values.from / 8) & MS_SLOT_AT_MAX;
-        return;
-    }
+    struct ms_claim values = *claim;
+    values.how = MS_LINK_ARRAY;
+    values.partial = true; /* of the buckets, not of the control bytes */
+    values.from = delta - buckets * size;
+    values.to = delta;
+    set_slot(t, &values, claim->type, MS_LEVEL_VALUE, start, slot);
+    slot->at = (unsigned)(values.from / 8) & MS_SLOT_AT_MAX;
+    slot->table = 1;
 }
 
 static void take(struct ms_typing *t, const struct ms_claim *claim)
@@ -538,11 +590,29 @@ static void spread_block(struct ms_typing *t, uint64_t start)
         ms_spread_value(t, shape->tail, start * 2 + at / 8, strong, guess);
 }
 
+/* What the blocks that come soon need: first their lines, then their slots and pointers. */
+static void call_blocks(const struct ms_typing *t, const struct ms_block_queue *q)
+{
+    const struct ms_heap *heap = t->heap;
+    if (q->in - q->out > BLOCKS_AHEAD) {
+        uint64_t start = q->items[(q->out + BLOCKS_AHEAD) % q->size];
+        __builtin_prefetch(&heap->lines[start / MS_LINE_GRANULES]);
+        __builtin_prefetch(&t->rank[start / MS_LINE_GRANULES]);
+    }
+    if (q->in - q->out > BLOCKS_AHEAD / 2) {
+        uint64_t start = q->items[(q->out + BLOCKS_AHEAD / 2) % q->size];
+        const struct ms_line *line = &heap->lines[start / MS_LINE_GRANULES];
+        __builtin_prefetch(&t->slots[t->rank[start / MS_LINE_GRANULES]], 1);
+        __builtin_prefetch(heap->targets + (line->first + ms_pointers_before(line, start * 2)) * heap->edge_width);
+    }
+}
+
 static bool spread_next(struct ms_typing *t, unsigned which)
 {
     struct ms_block_queue *q = &t->queue[which];
     if (q->in == q->out)
         return false;
+    call_blocks(t, q);
     uint64_t start = q->items[q->out++ % q->size];
     struct ms_slot *slot = ms_slot_of(t, start);
     const struct ms_type *type = slot ? ms_slot_type(t, slot) : NULL;

@@ -23,14 +23,15 @@ struct ms_slot {
     unsigned strong : 1;    /* not from a local variable, which may be stale */
     unsigned container : 1; /* a container says so */
     unsigned array : 1;     /* as many as fit, not one and a tail */
+    unsigned table : 1;     /* … and behind them the control bytes of a hash table */
     unsigned partial : 1;   /* only a part is in use: see struct ms_typing.used */
     unsigned contested : 1; /* equals contradicted each other */
     unsigned queued : 2;    /* a bit for each queue */
     unsigned changes : 3;
-    unsigned at : 19;       /* units of 8 bytes */
+    unsigned at : 18;       /* units of 8 bytes */
 };
 _Static_assert(sizeof(struct ms_slot) == 8, "8 bytes a block are promised in typing.h");
-#define MS_SLOT_AT_MAX ((1u << 19) - 1)
+#define MS_SLOT_AT_MAX ((1u << 18) - 1)
 
 /* A pointer that says what it points to. */
 struct ms_claim {
@@ -40,6 +41,7 @@ struct ms_claim {
     bool strong;     /* not from a local variable */
     bool guess;
     bool doubtful;   /* the word itself may be stale: a local, or a variant whose tag is not known */
+    bool chosen;     /* from several that it might be, by size: good for a guess alone */
     bool parameter;  /* … a parameter, which is not as often stale */
     bool partial;    /* only the bytes [from, to) of it are in use */
     uint64_t from, to;
@@ -81,7 +83,7 @@ struct ms_typing {
     struct ms_map vtables;    /* by target: see vtable_class() */
     struct ms_map texts;      /* by what is said: see text.c */
     void *words;              /* tree of strings; owned */
-    MS_VECTOR(struct ms_claim) doubtful; /* of locals: only good for guesses */
+    MS_VECTOR(struct ms_claim) doubtful; /* only good for guesses */
     struct ms_claim ahead[MS_CLAIMS_AHEAD]; /* wait for their memory */
     uint64_t ahead_in, ahead_out;
     struct ms_tally share[MS_EVIDENCES];
@@ -125,8 +127,24 @@ static inline const struct ms_type *ms_slot_type(const struct ms_typing *t, cons
     return slot->type ? ms_type_by_id(t->shapes.types, slot->type - 1) : NULL;
 }
 
+/*
+ * Usable bytes of the block that malloc(SIZE) gives: malloc/malloc.c of glibc, chunks are multiples of
+ * 16 bytes, 8 of them overhead, at least 32.
+ */
+static inline uint64_t ms_usable_for(uint64_t size)
+{
+    uint64_t usable = (size + 8 + 15) / 16 * 16 - 8;
+    return usable < 24 ? 24 : usable;
+}
+
 /* Does malloc give USABLE bytes, or a few more as it does when it cannot split a chunk, when asked for SIZE? */
 bool ms_fits(uint64_t size, uint64_t usable);
+
+/* Would TARGET do for what LINK points to, and not by chance? */
+bool ms_is_likely(struct ms_typing *t, const struct ms_link *link, uint64_t target);
+
+/* How many buckets a Rust hash table of values of SIZE has; 0: it is none. CONTROL: where its bytes begin. */
+uint64_t ms_table_buckets(uint64_t size, uint64_t usable, uint64_t *control);
 
 /* Does what the words of a value of SHAPE at TARGET point to agree with it? AGREED: how many say so. */
 bool ms_agrees(struct ms_typing *t, const struct ms_shape *shape, uint64_t target, unsigned *agreed);

@@ -37,8 +37,8 @@ static struct ms_error *make_table(struct ms_typing *t)
     uint64_t available = ms_memory_available();
     if (bytes > available)
         return ms_error(MS_TARGET,
-                        "what each of %" PRIu64 " blocks is takes %" PRIu64 " MiB of memory to find out and only %" PRIu64
-                        " MiB are available here; free some, raise the limit of memscope's cgroup, or take a core"
+                        "what each of %" PRIu64 " blocks is takes %" PRIu64 " MiB of memory to find out and only"
+                        " %" PRIu64 " MiB are available here; free some, raise the limit of memscope's cgroup, or take a core"
                         " and inspect it on another machine", t->count, bytes >> 20, available >> 20);
     MS_TRY(ms_reserve(&t->slot_memory, bytes, "the types of blocks"));
     ms_reserve_populate(&t->slot_memory, 0, bytes);
@@ -159,11 +159,12 @@ struct ms_block_type ms_block_type(const struct ms_typing *t, uint64_t start)
     const uint64_t usable = ms_usable(t->heap, start);
     const uint64_t size = what.type->kind == MS_TYPE_POINTER ? 8 : what.type->size;
     what.at = slot->at * 8ull;
-    what.count = slot->array && size && !what.at ? usable / size : 1;
-    if (slot->array && size && what.at)
-        what.count = (usable - what.at) / size;
+    uint64_t control;
+    what.count = slot->array && size ? (usable - what.at) / size : 1;
+    if (slot->table)
+        what.count = ms_table_buckets(size, usable, &control);
     uint64_t end = what.at + what.count * size;
-    if (size && end < usable && !ms_fits(end, usable))
+    if (size && ms_usable_for(end) < usable)
         what.tail = usable - end;
     return what;
 }

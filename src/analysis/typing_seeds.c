@@ -122,8 +122,8 @@ static struct ms_error *collect_roots(const struct ms_typing *t, root_filter *wa
 }
 
 /* What the word at OFFSET of a variable of TYPE claims, when it points to TARGET. */
-static void claim_word(struct ms_typing *t, const struct ms_type *type, uint64_t base, uint64_t offset, uint64_t target,
-                       const struct ms_claim *manner)
+static void claim_word(struct ms_typing *t, const struct ms_type *type, uint64_t base, uint64_t offset,
+                       uint64_t target, const struct ms_claim *manner)
 {
     const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
     const struct ms_link *link = ms_shape_link(shape, offset);
@@ -143,7 +143,8 @@ static void claim_variables(struct ms_typing *t, const struct roots *roots, cons
         const struct ms_root *root = roots->list.items[i];
         const struct ms_place_type *place = &places[i];
         if (place->variable && place->variable->type)
-            claim_word(t, place->variable->type, root->address - place->offset, place->offset, root->target, &manner);
+            claim_word(t, place->variable->type, root->address - place->offset, place->offset, root->target,
+                       &manner);
     }
 }
 

@@ -40,18 +40,22 @@ def check_sums(answers, report):
         check_equal(block["type"] is None, block["type_by"] is None, "evidence of %s" % block)
     for by in EVIDENCE:
         check_equal([typed[by]["blocks"], typed[by]["bytes"]], listed.get(by, [0, 0]), "by " + by)
-    groups = {}
+    groups, found = {}, {}
     for group in report["groups"]:
         if group["type"] is not None and group["type_by"] is not None:
-            key = (group["type"], group["type_by"])
-            groups[key] = groups.get(key, 0) + group["blocks"]
-    found = {}
-    for answer in answers.values():
-        if answer[0] is not None:
-            found[answer] = found.get(answer, 0) + 1
+            count(groups, group["type"], group["type_by"], group["blocks"])
+    for text, by in answers.values():
+        if text is not None:
+            count(found, text, by, 1)
     differ = {k: (groups.get(k), found.get(k)) for k in set(groups) | set(found)
               if groups.get(k) != found.get(k)}
     check(not differ, "groups and list differ (in groups, in list): %s" % differ)
+
+
+def count(counts, text, by, blocks):
+    """Groups are of one element type: "struct entry []" is all arrays of them, whatever their length."""
+    key = re.sub(r" \[[\d,]*\]| \+ (tail|[\d,]+ bytes)", "", text), by
+    counts[key] = counts.get(key, 0) + blocks
 
 
 def least_of(name):

@@ -28,13 +28,11 @@ class Kind:
 
     def extent(self, requested, usable, count, tail):
         """Is that as many as there are? malloc rounds up: nobody can tell whether that is in use."""
-        if count * self.size + tail > usable + 8:
-            return "wrong"
-        if self.count == "*":
-            return "exact"
-        known = max(requested // self.size, 1) if self.count == "n" else 1
-        most = usable // self.size if known * self.size + 24 > requested else known
-        if count > max(most, known):
+        known = requested // self.size if self.count == "n" else int(self.count)
+        # what is behind a single one, or behind a flexible array's head, is no further one
+        rounding = known * self.size + 24 > requested
+        most = max(usable // self.size if rounding else known, known)
+        if count > most or count * self.size + tail > max(usable, self.size):
             return "wrong"
         return "exact" if count >= known else "less"
 
