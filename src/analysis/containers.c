@@ -104,11 +104,14 @@ static const struct ms_type *by_pattern(struct ms_types *types, const char *patt
     return type;
 }
 
+bool ms_container_concerns(const struct ms_container_rule *rule, const struct ms_type *pointee)
+{
+    return !rule->pointee || (pointee->kind == MS_TYPE_STRUCT && has_prefix(pointee->name, rule->pointee));
+}
+
 const struct ms_type *ms_container_target(struct ms_types *types, const struct ms_container_rule *rule,
                                           const struct ms_type *holder, const struct ms_type *pointee)
 {
-    if (rule->pointee && (pointee->kind != MS_TYPE_STRUCT || !has_prefix(pointee->name, rule->pointee)))
-        return NULL;
     if (rule->parameter == AS_DECLARED)
         return pointee;
     if (rule->parameter == THE_HOLDER)

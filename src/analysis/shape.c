@@ -68,14 +68,14 @@ static void apply_rules(const struct walk *w, struct ms_link *link, const char *
     for (unsigned i = w->active_count; i-- > 0;)
         for (size_t r = 0; r < w->active[i].count; r++) {
             const struct ms_container_rule *rule = &w->active[i].rules[r];
-            if (!is_rule_for(rule, name))
+            if (!is_rule_for(rule, name) || !ms_container_concerns(rule, link->to))
                 continue;
             const struct ms_type *to =
                 ms_container_target(w->shapes->types, rule, w->active[i].holder, link->to);
+            link->how = to ? rule->how : (uint8_t)MS_LINK_OPEN; /* a node of a type that is not known */
             if (!to)
-                continue;
+                continue; /* a class inside of the container has a name that begins as the container's */
             link->to = to;
-            link->how = rule->how;
             return;
         }
 }

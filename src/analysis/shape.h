@@ -98,7 +98,10 @@ struct ms_container_rule {
 /* The rules of the structure TYPE: the first of COUNT, NULL when there are none. */
 const struct ms_container_rule *ms_container_rules(const struct ms_type *type, size_t *count);
 
-/* What RULE of HOLDER says a pointer declared as one to POINTEE points to; NULL when the rule is not for it. */
+/* Is RULE for pointers that are declared as ones to POINTEE? */
+bool ms_container_concerns(const struct ms_container_rule *rule, const struct ms_type *pointee);
+
+/* What RULE of HOLDER says a pointer declared as one to POINTEE points to; NULL when that type is not known. */
 const struct ms_type *ms_container_target(struct ms_types *types, const struct ms_container_rule *rule,
                                           const struct ms_type *holder, const struct ms_type *pointee);
 

@@ -206,12 +206,12 @@ static void confirm(struct ms_typing *t, const struct ms_claim *claim, uint64_t 
 }
 
 /* Do size and words of START's block speak for TYPE? TAIL: a flexible array at its end may have any size. */
-static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start, bool tail)
+static bool is_plausible(struct ms_typing *t, const struct ms_type *type, uint64_t start, unsigned *agreed,
+                         bool tail)
 {
-    unsigned agreed = 0;
     const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
     return ((tail && shape->tail) || fits_block(t, type->size, start, ms_usable(t->heap, start))) &&
-           ms_agrees(t, shape, start * 2, &agreed);
+           ms_agrees(t, shape, start * 2, agreed);
 }
 
 /* Two claims of structures, of which neither begins with the other. */
@@ -220,10 +220,11 @@ static void contradict(struct ms_typing *t, const struct ms_claim *claim, const 
 {
     if (claim->how == MS_LINK_NODE || claim->strong < slot->strong || slot->level == MS_LEVEL_VTABLE)
         return;
+    unsigned agreed = 0;
     bool change = claim->strong > slot->strong;
     if (!change) {
-        bool mine = is_plausible(t, type, start, true);
-        bool theirs = is_plausible(t, ms_slot_type(t, slot), start, true);
+        bool mine = is_plausible(t, type, start, &agreed, true);
+        bool theirs = is_plausible(t, ms_slot_type(t, slot), start, &agreed, true);
         change = mine && !theirs;
         slot->contested |= mine == theirs;
     }
@@ -239,6 +240,7 @@ static void compare_values(struct ms_typing *t, const struct ms_claim *claim, co
                            uint64_t start, struct ms_slot *slot)
 {
     const struct ms_type *old = ms_slot_type(t, slot);
+    unsigned agreed = 0;
     if (!old || slot->at)
         return;
     if (ms_same_type(old, type)) {
@@ -249,7 +251,7 @@ static void compare_values(struct ms_typing *t, const struct ms_claim *claim, co
         contradict(t, claim, type, start, slot);
     } else if (slot->level == MS_LEVEL_VALUE && !(slot->array && slot->container) &&
                slot->changes < CHANGES_MAX &&
-               (claim->strong || !slot->strong || is_plausible(t, type, start, true))) {
+               (claim->strong || !slot->strong || is_plausible(t, type, start, &agreed, true))) {
         slot->changes++;
         bool strong = slot->strong;
         set_slot(t, claim, type, MS_LEVEL_VALUE, start, slot);
@@ -332,9 +334,10 @@ static bool is_believed(struct ms_typing *t, const struct ms_claim *claim, const
     if (claim->chosen)
         return false;
     if (level != MS_LEVEL_VALUE)
-        return !claim->doubtful || claim->parameter || level != MS_LEVEL_RAW;
-    if (claim->doubtful && !claim->parameter)
-        return is_plausible(t, type, start, true);
+        return !claim->doubtful || claim->settled || level != MS_LEVEL_RAW;
+    if (claim->doubtful && !claim->settled) /* and some pointer in it says so too, if there are any */
+        return is_plausible(t, type, start, &agreed, true) &&
+               (agreed > 0 || !ms_shape_of(&t->shapes, type)->links.count);
     if (!claim->doubtful && (slot->level >= MS_LEVEL_VALUE || claim->how == MS_LINK_ARRAY ||
                              fits_block(t, type->size, start, ms_usable(t->heap, start))))
         return true;
@@ -355,6 +358,7 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
 {
     const struct ms_type *type = claim->type;
     const uint64_t usable = ms_usable(t->heap, start);
+    unsigned agreed = 0;
     for (unsigned depth = 0; type->kind == MS_TYPE_ARRAY && type->target && depth < 8; depth++)
         type = ms_type_complete(t->shapes.types, type->target);
     if (is_structure(type)) {
@@ -368,7 +372,7 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
         (level == MS_LEVEL_POINTERS && (slot->level > level || !are_pointers(t, type, start, usable))))
         return;
     if (claim->guess) {
-        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, false))
+        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, &agreed, false))
             ms_guess_block(t, start, type);
     } else if (is_believed(t, claim, type, level, start, slot)) {
         rise(t, claim, type, level, start, slot);
@@ -404,7 +408,7 @@ static bool is_behind_cookie(struct ms_typing *t, const struct ms_claim *claim, 
     const uint64_t size = claim->type->size;
     uint64_t count = (usable - delta) / size, said;
     if (claim->type->language != MS_LANGUAGE_CXX || (delta != 8 && delta != 16) ||
-        !ms_fits(delta + count * size, usable))
+        !ms_fits(delta + count * size, usable) || has_pointers(t, start, delta))
         return false;
     if (ms_image_read_word(t->image, ms_granule_address(t->heap, start) + delta - 8, &said))
         return said == count;
@@ -441,6 +445,10 @@ static void take_inside(struct ms_typing *t, const struct ms_claim *claim, uint6
     const struct ms_shape *shape = ms_shape_of(&t->shapes, type);
     if (claim->chosen || (claim->doubtful && !ms_agrees(t, shape, claim->target, &agreed)))
         return;
+    if (slot->level == MS_LEVEL_VTABLE && !slot->type) {
+        add_inner(t, claim);
+        return;
+    }
     if (slot->level >= MS_LEVEL_VALUE && ms_slot_type(t, slot)) {
         enum inside found = look_inside(t, slot, claim, delta);
         if (found == BEHIND && slot->level == MS_LEVEL_VALUE && ms_same_type(ms_slot_type(t, slot), type) &&

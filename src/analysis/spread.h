@@ -42,7 +42,7 @@ struct ms_claim {
     bool guess;
     bool doubtful;   /* the word itself may be stale: a local, or a variant whose tag is not known */
     bool chosen;     /* from several that it might be, by size: good for a guess alone */
-    bool parameter;  /* … a parameter, which is not as often stale */
+    bool settled;    /* … but is of a kind that seldom is: a parameter */
     bool partial;    /* only the bytes [from, to) of it are in use */
     uint64_t from, to;
 };

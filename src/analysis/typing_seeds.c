@@ -132,7 +132,7 @@ static void claim_word(struct ms_typing *t, const struct ms_type *type, uint64_t
         return;
     claim.strong &= manner->strong;
     claim.doubtful |= manner->doubtful;
-    claim.parameter = manner->parameter;
+    claim.settled = manner->settled;
     ms_claim(t, &claim);
 }
 
@@ -197,10 +197,12 @@ static size_t first_root_from(const struct roots *roots, uint64_t address)
 
 static void claim_local(struct ms_typing *t, const struct roots *roots, const struct ms_local *local)
 {
-    const struct ms_claim manner = {.doubtful = true, .parameter = local->parameter};
     if (!local->type)
         return;
     const struct ms_type *type = ms_type_complete(t->shapes.types, local->type);
+    /* What has a constructor is seldom left without a value. */
+    const bool constructed = type->kind == MS_TYPE_STRUCT && type->language != MS_LANGUAGE_C;
+    const struct ms_claim manner = {.doubtful = true, .settled = local->parameter || constructed};
     if (!local->address) {
         uint64_t target = local->valued ? target_of(t->heap, local->value) : MS_NOTHING;
         if (target != MS_NOTHING && type->size <= 8)
