@@ -20,7 +20,7 @@ INTEGERS = {
 }
 TOKEN = re.compile(r"\(anonymous namespace\)|\{anonymous\}|\w+|::|[^\s\w]")
 KEYWORDS = ("struct", "class", "union", "enum")
-ANSWER = re.compile(r"^(.*?)(?: \[([\d,]+)\])?(?: \+ ([\d,]+) bytes)?$", re.S)
+ANSWER = re.compile(r"^(?:[\d,]+ bytes \+ )?(.*?)(?: \[([\d,]+)\])?(?: \+ ([\d,]+) bytes)?$", re.S)
 
 
 def _arguments(words, i):
