@@ -1,6 +1,6 @@
 #!/bin/sh
 # All that must hold before a change is merged, from a bare Debian 12 on:
-#     sh contrib/check.sh [STEP...]        steps: gcc clang sanitizers static dist; all without STEP
+#     sh contrib/check.sh [STEP...]        steps: gcc clang sanitizers static dist programs; all without STEP
 # Each step goes on whatever became of the others. The last line is the sum over all test runs;
 # a build or an analysis counts as one test. Logs stay in build-check/ (or $MEMSCOPE_CHECK_DIR).
 set -u
@@ -11,9 +11,10 @@ work=${MEMSCOPE_CHECK_DIR:-$top/build-check}
 source=$work/source
 jobs=$(nproc)
 
-test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git libc6-dbg libclang-rt-14-dev llvm
-    libcmocka-dev memcached nginx-light nodejs openssh-client openssh-server perl postgresql procps
-    python3 redis-server rustc strace tmux util-linux valgrind"
+test_packages="binutils clang clang-tidy cppcheck dpkg-dev dwz elfutils g++ gdb git libc6-dbg
+    libclang-rt-14-dev libcmocka-dev libevent-dev llvm memcached nginx-light nodejs openssh-client
+    openssh-server perl postgresql procps python3 python3-dbg redis-server rustc strace tmux util-linux
+    valgrind zlib1g-dev"
 
 passed=0 failed=0 skipped=0
 
@@ -124,6 +125,15 @@ run_clang_tidy()
         'clang-tidy --quiet "$@" -- -std=gnu11 -include "$0" -Iinclude -Isrc' "$work/static/config.h"
 }
 
+# Types in programs that are built with debug information for it. Needs the network.
+check_programs()
+{
+    run programs-build sh "$source/contrib/programs.sh" "$work/programs" &&
+        run programs-memscope build "$work/programs-memscope" &&
+        run programs-tests env PROGRAMS="$work/programs" MEMSCOPE="$work/programs-memscope/memscope" \
+            SRCDIR="$source" python3 "$source/tests/e2e/programs.py"
+}
+
 # Tarball, read-only sources, install and uninstall; end-to-end tests ran above.
 check_dist()
 {
@@ -142,10 +152,10 @@ prepare()
 }
 
 if prepare >"${TMPDIR:-/tmp}/memscope-check-$$.log" 2>&1 </dev/null; then
-    [ $# -gt 0 ] || set -- gcc clang sanitizers static dist
+    [ $# -gt 0 ] || set -- gcc clang sanitizers static dist programs
     for step in "$@"; do
         case $step in
-        gcc | clang | sanitizers | static | dist) "check_$step" ;;
+        gcc | clang | sanitizers | static | dist | programs) "check_$step" ;;
         *) echo "no such step: $step" >&2; failed=$((failed + 1)) ;;
         esac
     done

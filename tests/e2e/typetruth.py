@@ -93,4 +93,4 @@ def check_answers(truth, answers, least):
     for need, counts in score.items():
         check(share(counts) >= least.get(need, 0),
               "%.3f of the %s ones are typed, not %.3f: %s\n%s"
-              % (share(counts), need, least[need], counts, some(missing)))
+              % (share(counts), need, least.get(need, 0), counts, some(missing)))
