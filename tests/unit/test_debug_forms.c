@@ -66,7 +66,6 @@ static const struct form {
     {"clang, DWARF 4", "clang -g -gdwarf-4 first.c second.c -o target", false},
     {"clang -O2", "clang -g -O2 first.c second.c -o target", false},
     {"clang, split", "clang -g -gdwarf-5 -gsplit-dwarf first.c second.c -o target", false},
-    {"dwz", "gcc -g first.c second.c -o target && cp target other && dwz -m common target other", false},
     {"a file of its own", "gcc -g first.c second.c -o target && objcopy --only-keep-debug target target.debug && "
      "strip target && objcopy --add-gnu-debuglink=target.debug target", false},
     {"split, files in the sysroot, DWARF 5", "gcc -g -gsplit-dwarf first.c second.c -o target && "
