@@ -17,6 +17,7 @@ enum ms_value_kind {
     MS_VALUE_BOOL,       /* number.u: 0 or 1 */
     MS_VALUE_TEXT,       /* bytes: a character, or an array of them up to its zero byte */
     MS_VALUE_POINTER,    /* number.u: an address */
+    MS_VALUE_RAW,        /* bytes: of an array of them that are no characters */
 };
 
 /* Of an array of characters no more than so many are taken. */
@@ -32,9 +33,9 @@ struct ms_value {
         uint64_t u;
         double real;
     } number;
-    uint8_t bytes[MS_VALUE_BYTES]; /* of the target: escape before showing */
+    uint8_t bytes[MS_VALUE_BYTES]; /* of text, or of the string that a pointer points to: escape before showing */
     unsigned size;    /* of bytes */
-    bool cut;         /* text: there is more */
+    bool cut;         /* there are more bytes */
     bool single;      /* text: one character, no array */
     uint64_t to;      /* of a pointer into the heap: the block's address; else 0 */
     char *target;     /* what a pointer points to: that block's type, a symbol with offset, or NULL; owned */
@@ -59,11 +60,14 @@ struct ms_decoder {
  * The block at granule START, which is WHAT, decoded: at most MOST values, of each array the first few.
  * Structures are flattened to their members. Nothing when its type is not known.
  */
-ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what, size_t most,
-                    struct ms_values *values);
+ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what,
+                    size_t most, struct ms_values *values);
 void ms_values_free(struct ms_values *values);
 
-/* SIZE bytes at BYTES, at most 16, as a value of TYPE; BITS are a bit-field's (0: it is none), from bit SHIFT on. */
+/*
+ * SIZE bytes at BYTES, at most 16, as a value of TYPE; BITS are a bit-field's (0: it is none), from bit SHIFT
+ * on.
+ */
 struct ms_value ms_decode_value(const struct ms_type *type, const uint8_t *bytes, size_t size, unsigned shift,
                                 unsigned bits);
 

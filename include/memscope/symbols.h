@@ -32,6 +32,9 @@ const char *ms_symbols_name(struct ms_symbols *symbols, uint64_t address, uint64
 /* Address of the symbol NAME in the first module that has it, or 0. SIZE may be NULL. */
 uint64_t ms_symbols_address(struct ms_symbols *symbols, const char *name, uint64_t *size);
 
+/* How many symbols of the module at ADDRESS are called NAME: statics of several files may be. */
+unsigned ms_symbols_count(struct ms_symbols *symbols, uint64_t address, const char *name);
+
 /*
  * The class whose vtable holds ADDRESS (a vptr points behind offset-to-top and
  * typeinfo), by its `_ZTV` symbol, demangled, or NULL.

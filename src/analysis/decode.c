@@ -10,8 +10,8 @@
 #define DEPTH_MAX 32u
 /* Structures without a value in them would let one walk for ever. */
 #define STEPS_MAX 100000u
-/* Of an array so many elements are decoded. */
-#define ELEMENTS_SHOWN 8u
+/* An array takes no more than this part of the values that are wanted. */
+#define ARRAY_PART 8u
 /* The largest value that is a number: long double. */
 #define VALUE_MAX 16u
 /* An x87 long double: 80 bits, padded to 16 bytes (System V ABI, x86-64). */
@@ -153,8 +153,23 @@ static struct ms_error *find_block(const struct ms_decoder *d, const struct ms_s
     return text ? set_target(value, text, 0) : NULL;
 }
 
+/* The string that a pointer to characters points to; none when it is no text. */
+static void find_string(const struct ms_decoder *d, struct ms_value *value)
+{
+    const struct ms_type *to = value->type->target;
+    const uint64_t address = value->number.u;
+    unsigned size = MS_VALUE_BYTES;
+    if (!to || !is_text(to))
+        return;
+    while (size > 1 && !ms_image_read(d->image, address, value->bytes, size))
+        size /= 2;
+    value->size = size > 1 ? ms_text_length(value->bytes, size) : 0;
+    value->cut = value->size == MS_SAMPLE && value->bytes[value->size] != '\0';
+}
+
 static struct ms_error *find_target(const struct ms_decoder *d, struct ms_value *value)
 {
+    find_string(d, value);
     const struct ms_segment *segment = ms_heap_segment(&d->scan->heap, value->number.u);
     uint64_t offset = 0;
     if (segment)
@@ -204,16 +219,17 @@ static struct ms_error *add_leaf(struct walker *w, const struct ms_type *type, c
     return add_value(w, path, offset, &value);
 }
 
-static struct ms_error *add_text(struct walker *w, const struct ms_type *type, const char *path, uint64_t offset,
-                                 uint64_t size)
+/* SIZE bytes that are TEXT, or not. */
+static struct ms_error *add_bytes(struct walker *w, const struct ms_type *type, bool text, const char *path,
+                                  uint64_t offset, uint64_t size)
 {
-    struct ms_value value = {.type = type, .kind = MS_VALUE_TEXT};
+    struct ms_value value = {.type = type, .kind = text ? MS_VALUE_TEXT : MS_VALUE_RAW};
     value.size = size < MS_VALUE_BYTES ? (unsigned)size : MS_VALUE_BYTES;
     if (!ms_image_read(w->decoder->image, w->address + offset, value.bytes, value.size)) {
         value.kind = MS_VALUE_UNREADABLE;
         w->values->unreadable = true;
     }
-    const size_t length = strnlen((const char *)value.bytes, value.size);
+    const size_t length = text ? strnlen((const char *)value.bytes, value.size) : value.size;
     value.cut = length == value.size && size > value.size;
     value.size = (unsigned)length;
     return add_value(w, path, offset, &value);
@@ -227,7 +243,7 @@ static struct ms_error *walk_elements(struct walker *w, const struct ms_type *ty
 {
     for (uint64_t i = 0; i < count && !is_full(w); i++) {
         ms_auto_free char *element = NULL;
-        if (i == ELEMENTS_SHOWN) {
+        if (i > 0 && i >= w->most / ARRAY_PART) {
             w->values->more = true;
             break;
         }
@@ -241,16 +257,16 @@ static struct ms_error *walk_elements(struct walker *w, const struct ms_type *ty
 }
 
 /* One that has no count takes what the block has left. */
-static struct ms_error *walk_array(struct walker *w, const struct ms_type *array, const char *path, uint64_t offset,
-                                   unsigned depth)
+static struct ms_error *walk_array(struct walker *w, const struct ms_type *array, const char *path,
+                                   uint64_t offset, unsigned depth)
 {
     const struct ms_type *element = array->target ? ms_type_complete(w->decoder->types, array->target) : NULL;
     if (!element || !element->size || offset > w->size)
         return NULL;
     const uint64_t room = (w->size - offset) / element->size;
     const uint64_t count = array->count && array->count < room ? array->count : room;
-    if (is_text(element))
-        return count ? add_text(w, array, path, offset, count) : NULL;
+    if (count && is_character(element))
+        return add_bytes(w, array, is_text(element), path, offset, count);
     return walk_elements(w, element, count, path, offset, depth);
 }
 
@@ -258,8 +274,8 @@ static struct ms_error *walk_array(struct walker *w, const struct ms_type *array
 static bool read_tag(const struct walker *w, const struct ms_type *type, uint64_t offset, uint64_t *tag)
 {
     uint8_t bytes[VALUE_MAX] = {0};
-    const uint64_t size = type->tag->type->size;
-    if (!size || size > 8 || !ms_image_read(w->decoder->image, w->address + offset + type->tag->offset, bytes, size))
+    const uint64_t size = type->tag->type->size, address = w->address + offset + type->tag->offset;
+    if (!size || size > 8 || !ms_image_read(w->decoder->image, address, bytes, size))
         return false;
     *tag = raw_bits(bytes, size, 0, 0);
     return true;
@@ -337,8 +353,8 @@ static struct ms_error *walk(struct walker *w, const struct ms_type *type, const
     return NULL;
 }
 
-ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what, size_t most,
-                    struct ms_values *values)
+ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what,
+                    size_t most, struct ms_values *values)
 {
     const struct ms_heap *heap = &decoder->scan->heap;
     struct walker w = {decoder, ms_granule_address(heap, start), ms_block_size(heap, start), most, 0, values};
@@ -347,8 +363,8 @@ ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const stru
         return NULL;
     const struct ms_type *type = ms_type_complete(decoder->types, what->type);
     struct ms_error *error;
-    if (what->count > 1 && is_text(type))
-        error = add_text(&w, type, "", what->at, what->count);
+    if (what->count > 1 && is_character(type))
+        error = add_bytes(&w, type, is_text(type), "", what->at, what->count);
     else if (what->count > 1)
         error = walk_elements(&w, type, what->count, "", what->at, 0);
     else

@@ -68,12 +68,14 @@ static bool is_usable(const struct ms_type *type)
     return type && type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION;
 }
 
-/* Where OFFSET of a block is: in which element, and where in that. A single one may have a flexible array behind it. */
+/* Where in a block something is: in which element, and where in that. */
 struct spot {
     uint64_t element, rest;
 };
 
-static bool locate(const struct ms_block_type *what, const struct ms_type *type, uint64_t offset, struct spot *spot)
+/* A single value may have a flexible array behind it. */
+static bool locate(const struct ms_block_type *what, const struct ms_type *type, uint64_t offset,
+                   struct spot *spot)
 {
     if (!is_usable(type) || offset < what->at)
         return false;
@@ -96,6 +98,66 @@ char *ms_member_text(struct ms_types *types, const struct ms_block_type *what, u
     if (what->count == 1)
         return *path ? strdup(path + (*path == '.')) : NULL;
     return asprintf(&text, "[%" PRIu64 "]%s", spot.element, path) < 0 ? NULL : text;
+}
+
+/* --- base classes ------------------------------------------------------------------------------ */
+
+#define DEPTH_MAX 16u
+
+/* How many members of TYPE, its bases' and those of nameless ones included, are called NAME. */
+static unsigned count_named(struct ms_types *types, const struct ms_type *type, const char *name, unsigned depth)
+{
+    unsigned count = 0;
+    type = complete(types, type);
+    for (size_t i = 0; depth < DEPTH_MAX && count < 2 && i < type->member_count; i++) {
+        const struct ms_member *m = &type->members[i];
+        if (m->base || !m->name)
+            count += count_named(types, m->type, name, depth + 1);
+        else
+            count += strcmp(m->name, name) == 0;
+    }
+    return count;
+}
+
+/* The member of TYPE with a name that OFFSET is in, which may be a base's; REST is the offset in it. */
+static const struct ms_member *named_member(struct ms_types *types, const struct ms_type *type, uint64_t offset,
+                                            uint64_t *rest, unsigned depth)
+{
+    type = complete(types, type);
+    for (size_t i = 0; depth < DEPTH_MAX && i < type->member_count; i++) {
+        const struct ms_member *m = &type->members[i];
+        if (offset < m->offset || offset - m->offset >= m->type->size)
+            continue;
+        *rest = offset - m->offset;
+        const struct ms_member *found = m;
+        if (m->base || !m->name)
+            found = named_member(types, m->type, *rest, rest, depth + 1);
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+/* Would C++ not know which member a path to OFFSET means, because several bases have one of that name? */
+static bool is_ambiguous(struct ms_types *types, const struct ms_type *type, uint64_t offset)
+{
+    for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+        type = complete(types, type);
+        if (type->kind == MS_TYPE_ARRAY && type->target && complete(types, type->target)->size) {
+            type = type->target;
+            offset %= complete(types, type)->size;
+            continue;
+        }
+        if (type->kind != MS_TYPE_STRUCT || type->language != MS_LANGUAGE_CXX)
+            return false;
+        const struct ms_member *m = named_member(types, type, offset, &offset, 0);
+        if (!m)
+            return false;
+        if (count_named(types, type, m->name, 0) > 1)
+            return true;
+        type = m->type;
+    }
+    return true;
 }
 
 /* --- steps ------------------------------------------------------------------------------------- */
@@ -123,11 +185,15 @@ static struct ms_error *cast_to(struct writer *w, const struct ms_type *type, in
     if (by == 0 && points_to(w, w->type, type))
         return NULL;
     MS_TRY(move_by(w, by));
-    return write_text(w, "((%s *)%s)", type->name, w->text);
+    w->type = NULL;
+    /* In quotes gdb takes a qualified name for one in C too: its language is that of the frame it stands in. */
+    const char *quote = type->language != MS_LANGUAGE_C && strpbrk(type->name, ":<") ? "'" : "";
+    return write_text(w, "((%s%s%s *)%s)", quote, type->name, quote, w->text);
 }
 
 /* The member PATH of element INDEX of what the value points to. */
-static struct ms_error *select_member(struct writer *w, uint64_t index, const char *path, const struct ms_type *leaf)
+static struct ms_error *select_member(struct writer *w, uint64_t index, const char *path,
+                                      const struct ms_type *leaf)
 {
     const char *address = is_reference(leaf) ? "&" : "";
     if (index == 0 && *path == '.')
@@ -167,13 +233,23 @@ static struct ms_error *add_step(struct writer *w, const struct ms_expression_st
         return step_untyped(w, by);
     ms_auto_free char *path = ms_type_path(w->types, type, spot.rest, WORD, &leaf);
     /* Only what C reads as one word of its own is a step; of a union C would have to know which member. */
-    bool word = path && leaf && leaf->size == WORD &&
+    bool word = path && leaf && !is_ambiguous(w->types, type, spot.rest) && leaf->size == WORD &&
                 (leaf->kind == MS_TYPE_POINTER || (leaf->kind == MS_TYPE_BASE && !strstr(leaf->name, "double")));
     return word ? step_typed(w, step, type, (int64_t)spot.element, path, leaf) : step_untyped(w, by);
 }
 
+/* The value is a pointer to the start of the last block. */
+static struct ms_error *finish(struct writer *w, int64_t into)
+{
+    if (into)
+        return move_by(w, -into);
+    if (w->type && w->type->kind != MS_TYPE_POINTER)
+        return write_text(w, "(void *)%s", w->text);
+    return NULL;
+}
+
 ms_result ms_express_from(struct ms_types *types, const char *text, const struct ms_type *type,
-                             const struct ms_expression_step *steps, size_t count, char **expression)
+                          const struct ms_expression_step *steps, size_t count, char **expression)
 {
     struct writer w = {.types = types, .type = type};
     struct ms_error *error = write_text(&w, "%s", text);
@@ -183,7 +259,7 @@ ms_result ms_express_from(struct ms_types *types, const char *text, const struct
     for (size_t i = 0; !error && i + 1 < count; i++)
         error = add_step(&w, &steps[i]);
     if (!error && count)
-        error = move_by(&w, -steps[count - 1].into);
+        error = finish(&w, steps[count - 1].into);
     if (!error && count)
         *expression = w.text;
     else
@@ -203,51 +279,121 @@ static bool is_identifier(const char *name)
     return true;
 }
 
-/* The type of the variable's member that the root's word is, or NULL. */
-static struct ms_error *type_of_root(struct ms_types *types, const struct ms_place *root, const struct ms_type **type)
+/* What is known of the root's word beyond its name. */
+struct root_type {
+    const struct ms_type *type; /* of the variable's member that it is, or NULL */
+    uint64_t offset;            /* in the variable */
+    bool ambiguous;             /* C++ would not know which member is meant */
+};
+
+static struct ms_error *type_of_root(struct ms_types *types, const struct ms_place *root, struct root_type *what)
 {
     struct ms_place_type found = {0};
-    *type = NULL;
+    *what = (struct root_type){0};
     if (!types || (root->kind != MS_PLACE_DATA && root->kind != MS_PLACE_TLS))
         return NULL;
     MS_TRY(ms_types_find(types, &root->address, 1, &found));
-    if (found.variable)
-        free(ms_type_path(types, complete(types, found.variable->type), found.offset, WORD, type));
-    if (*type && is_reference(*type))
-        *type = NULL;
+    if (!found.variable)
+        return NULL;
+    free(ms_type_path(types, complete(types, found.variable->type), found.offset, WORD, &what->type));
+    what->offset = found.offset;
+    what->ambiguous = is_ambiguous(types, found.variable->type, found.offset);
+    if (what->type && is_reference(what->type))
+        what->type = NULL;
     return NULL;
 }
 
-/* A static of a function is that function's, for gdb; in C++ and Rust its name says that already. */
-static char *root_text(const struct ms_place *root)
+/* Bytes of "ns::table<int>.rows[3]" that are the variable itself. */
+static size_t head_length(const char *variable)
 {
-    char *text = NULL;
-    bool static_local = root->variable && root->kind == MS_PLACE_DATA && root->function &&
-                        is_identifier(root->function) && !strstr(root->variable, "::");
-    int length = -1;
-    if (root->variable)
-        length = asprintf(&text, "%s%s%s", static_local ? root->function : "", static_local ? "::" : "",
-                          root->variable);
-    else if (root->kind == MS_PLACE_DATA && root->symbol && is_identifier(root->symbol) && root->offset)
-        length = asprintf(&text, "*(void **)((char *)&%s + %" PRId64 ")", root->symbol, root->offset);
-    else if (root->kind == MS_PLACE_DATA && root->symbol && is_identifier(root->symbol))
-        length = asprintf(&text, "*(void **)&%s", root->symbol);
-    else if (root->address)
-        length = asprintf(&text, "*(void **)0x%" PRIx64, root->address);
-    return length < 0 ? NULL : text;
+    unsigned depth = 0;
+    size_t i = 0;
+    for (; variable[i]; i++) {
+        depth += variable[i] == '<' || variable[i] == '(';
+        if (depth == 0 && (variable[i] == '.' || variable[i] == '['))
+            break;
+        depth -= depth && (variable[i] == '>' || variable[i] == ')');
+    }
+    return i;
 }
 
-ms_result ms_express(struct ms_types *types, const struct ms_place *root, const struct ms_expression_step *steps,
-                        size_t count, char **expression)
+/* gdb finds what is in a namespace in all languages; deeper names it must be told to take as a whole. */
+static bool needs_quotes(const char *head)
 {
-    const struct ms_type *type = NULL;
+    const char *first = strstr(head, "::");
+    return strpbrk(head, "<({ ") || (first && strstr(first + 2, "::"));
+}
+
+/* The word OFFSET bytes into what is called NAME, whatever gdb takes that for. */
+static int write_word(const char *name, int64_t offset, struct root_type *what, char **text)
+{
+    if (what->type && !has_c_name(what->type))
+        what->type = NULL;
+    const char *cast = what->type ? what->type->name : "void *", *quote = is_identifier(name) ? "" : "'";
+    if (offset)
+        return asprintf(text, "(*(%s *)((char *)&%s%s%s + %" PRId64 "))", cast, quote, name, quote, offset);
+    return asprintf(text, "(*(%s *)&%s%s%s)", cast, quote, name, quote);
+}
+
+/* The variable as gdb knows it: "server.db", "'a.c'::table[3]", "foo::cache". */
+static int write_variable(const struct ms_place *root, struct root_type *what, struct ms_symbols *symbols,
+                          char **text)
+{
+    const size_t length = head_length(root->variable);
+    ms_auto_free char *head = strndup(root->variable, length);
+    const char *rest = root->variable + length;
+    const bool data = root->kind == MS_PLACE_DATA && symbols;
+    if (!head)
+        return -1;
+    /* A static of a function has a symbol that tells it from others, and the function may be only inlined ones. */
+    if (data && root->symbol && strcmp(root->symbol, head) != 0) {
+        if (root->function && is_identifier(root->function) && is_identifier(head) &&
+            ms_symbols_address(symbols, root->function, NULL))
+            return asprintf(text, "%s::%s", root->function, root->variable);
+        return write_word(root->symbol, root->offset, what, text);
+    }
+    if (what->ambiguous)
+        return write_word(head, (int64_t)what->offset, what, text);
+    if (data && root->unit && is_identifier(head) && ms_symbols_count(symbols, root->address, head) > 1)
+        return asprintf(text, "'%s'::%s", root->unit, root->variable);
+    const char *quote = needs_quotes(head) ? "'" : "";
+    return asprintf(text, "%s%s%s%s", quote, head, quote, rest);
+}
+
+/* gdb reads nothing of C in a frame of Rust. What no type tells is so when there is Rust in the program. */
+static bool is_rust(struct ms_symbols *symbols, const struct ms_type *root, const struct ms_expression_step *steps,
+                    size_t count)
+{
+    bool known = root != NULL, rust = root && root->language == MS_LANGUAGE_RUST;
+    for (size_t i = 0; i < count; i++) {
+        known = known || steps[i].what.type;
+        rust = rust || (steps[i].what.type && steps[i].what.type->language == MS_LANGUAGE_RUST);
+    }
+    return rust || (!known && symbols && ms_symbols_address(symbols, "rust_eh_personality", NULL));
+}
+
+ms_result ms_express(struct ms_types *types, struct ms_symbols *symbols, const struct ms_place *root,
+                     const struct ms_expression_step *steps, size_t count, char **expression)
+{
+    struct root_type what = {0};
+    ms_auto_free char *text = NULL;
+    int length;
     *expression = NULL;
     if (!root->variable && !root->address)
         return NULL;
-    ms_auto_free char *text = root_text(root);
-    if (!text)
-        return ms_error_nomem("an expression");
     if (root->variable)
-        MS_TRY(type_of_root(types, root, &type));
-    return ms_express_from(types, text, type, steps, count, expression);
+        MS_TRY(type_of_root(types, root, &what));
+    if (is_rust(symbols, what.type, steps, count))
+        return NULL;
+    if (root->variable)
+        length = write_variable(root, &what, symbols, &text);
+    else if (root->kind == MS_PLACE_DATA && root->symbol)
+        length = write_word(root->symbol, root->offset, &what, &text);
+    else
+        length = asprintf(&text, "*(void **)0x%" PRIx64, root->address);
+    if (length < 0) {
+        text = NULL;
+        return ms_error_nomem("an expression");
+    }
+    return ms_express_from(types, text, what.type, steps, count, expression);
 }

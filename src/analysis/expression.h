@@ -17,16 +17,19 @@ struct ms_expression_step {
 
 /*
  * The word ROOT and what COUNT steps lead to from it: its value is the address of the last block. NULL when
- * the root has no name that a debugger knows. Owned by the caller. TYPES may be NULL.
+ * the root has no name that a debugger knows. Owned by the caller. TYPES and SYMBOLS may be NULL.
  */
-ms_result ms_express(struct ms_types *types, const struct ms_place *root, const struct ms_expression_step *steps,
-                        size_t count, char **expression);
+ms_result ms_express(struct ms_types *types, struct ms_symbols *symbols, const struct ms_place *root,
+                     const struct ms_expression_step *steps, size_t count, char **expression);
 
 /* The same from the value TEXT of type TYPE (NULL: not known) on. */
 ms_result ms_express_from(struct ms_types *types, const char *text, const struct ms_type *type,
-                             const struct ms_expression_step *steps, size_t count, char **expression);
+                          const struct ms_expression_step *steps, size_t count, char **expression);
 
-/* The member at OFFSET of a block that WANTED bytes fit: "ht[0].table", "[3].next"; NULL: none. Owned by the caller. */
+/*
+ * The member at OFFSET of a block that WANTED bytes fit: "ht[0].table", "[3].next"; NULL: none. Owned by the
+ * caller.
+ */
 char *ms_member_text(struct ms_types *types, const struct ms_block_type *what, uint64_t offset, uint64_t wanted);
 
 #endif

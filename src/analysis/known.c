@@ -32,7 +32,7 @@ struct table {
 };
 
 /* How the blocks of a group may differ from a single value of their type. */
-enum { SHAPE_ARRAY = 1, SHAPE_TAIL = 2, SHAPE_HEAD = 4, SHAPES = 8 };
+enum { SHAPE_ARRAY = 1, SHAPE_TAIL = 2, SHAPES = 4 };
 
 struct ms_knowledge {
     const struct ms_scan *scan;
@@ -71,15 +71,13 @@ ms_result ms_known_intern(struct ms_knowledge *k, const char *text, const char *
 
 static unsigned shape_of(const struct ms_block_type *what)
 {
-    return (what->count > 1 ? SHAPE_ARRAY : 0) | (what->tail ? SHAPE_TAIL : 0) | (what->at ? SHAPE_HEAD : 0);
+    return (what->count > 1 ? SHAPE_ARRAY : 0) | (what->tail ? SHAPE_TAIL : 0);
 }
 
-static struct ms_error *make_group(struct ms_knowledge *k, const struct ms_type *type, unsigned shape,
-                                   const char **group)
+static struct ms_error *make_group(struct ms_knowledge *k, const char *name, unsigned shape, const char **group)
 {
     ms_auto_free char *text = NULL;
-    if (asprintf(&text, "%s%s%s%s", shape & SHAPE_HEAD ? "... + " : "", type->name,
-                 shape & SHAPE_ARRAY ? " []" : "", shape & SHAPE_TAIL ? " + tail" : "") < 0) {
+    if (asprintf(&text, "%s%s%s", name, shape & SHAPE_ARRAY ? " []" : "", shape & SHAPE_TAIL ? " + tail" : "") < 0) {
         text = NULL;
         return ms_error_nomem(SHORT);
     }
@@ -93,12 +91,19 @@ ms_result ms_known_group(struct ms_knowledge *k, const struct ms_known *known, c
     if (!type)
         return NULL;
     const unsigned shape = shape_of(&known->what);
+    if (known->what.at) { /* few: not worth a table */
+        struct ms_block_type single = known->what;
+        single.count = 1;
+        single.tail = 0;
+        const char *words = ms_block_type_text(k->typing, &single);
+        return words ? make_group(k, words, shape, group) : ms_error_nomem(SHORT);
+    }
     const size_t index = (size_t)type->id * SHAPES + shape;
     while (k->groups.count <= index)
         if (!ms_vector_add(&k->groups))
             return ms_error_nomem(SHORT);
     if (!k->groups.items[index])
-        MS_TRY(make_group(k, type, shape, &k->groups.items[index]));
+        MS_TRY(make_group(k, type->name, shape, &k->groups.items[index]));
     *group = k->groups.items[index];
     return NULL;
 }

@@ -161,7 +161,7 @@ static struct ms_error *collect_incoming(struct builder *b, uint64_t start)
 
 /* --- pointers from it -------------------------------------------------------------------------- */
 
-/* The word at OFFSET of HOLDER's block (MS_NOTHING: a root's) holds TARGET: counted, and listed while there is room. */
+/* The word at OFFSET of HOLDER's block (MS_NOTHING: a root's) holds TARGET: counted, and listed if there is room. */
 static struct ms_error *add_outgoing(struct builder *b, uint64_t target, uint64_t holder, uint64_t offset)
 {
     const bool from_block = holder != MS_NOTHING;
@@ -213,6 +213,20 @@ static struct ms_error *collect_root_word(struct builder *b)
 
 /* --- chains ------------------------------------------------------------------------------------ */
 
+/*
+ * Where the word at ADDRESS points to in the block STEP. The index has unaligned pointers only nearly; the
+ * word itself says it, where the image has it and it is a plain address.
+ */
+static int64_t exact_into(const struct builder *b, uint64_t address, const struct ms_step *step)
+{
+    const uint64_t start = ms_granule_address(&b->scan->heap, step->start);
+    uint64_t word;
+    if (!address || !ms_image_read_word(b->image, address, &word) || word < start ||
+        word - start >= ms_block_size(&b->scan->heap, step->start))
+        return step->into;
+    return (int64_t)(word - start);
+}
+
 /* The chain as an expression; that of a lost block begins with the address of its leader. */
 static struct ms_error *express(struct builder *b, const struct ms_chain *from, struct ms_path_chain *chain)
 {
@@ -224,14 +238,16 @@ static struct ms_error *express(struct builder *b, const struct ms_chain *from, 
     ms_auto_free struct ms_expression_step *steps = calloc(count, sizeof *steps);
     if (!steps)
         return ms_error_nomem("an expression");
+    uint64_t word = from->root ? chain->root.address : 0;
     for (size_t i = 0; i < count; i++) {
         const struct ms_step *step = &from->steps.items[i];
         struct ms_known what;
         MS_TRY(ms_block_known(b->knowledge, step->start, &what));
-        steps[i] = (struct ms_expression_step){what.what, step->offset, step->into};
+        steps[i] = (struct ms_expression_step){what.what, step->offset, exact_into(b, word, step)};
+        word = ms_granule_address(&b->scan->heap, step->start) + step->offset;
     }
     if (from->root)
-        return ms_express(types, &chain->root, steps, count, &chain->expression);
+        return ms_express(types, b->symbols, &chain->root, steps, count, &chain->expression);
     snprintf(leader, sizeof leader, "0x%" PRIx64, ms_granule_address(&b->scan->heap, from->steps.items[0].start));
     return ms_express_from(types, leader, NULL, steps, count, &chain->expression);
 }

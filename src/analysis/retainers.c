@@ -113,8 +113,9 @@ static struct ms_error *collect(const struct ms_dominators *tree, struct tops *t
 }
 
 /* Describes the block at POSITION, and adds it to the lists that it belongs to. */
-static struct ms_error *add_retainer(const struct ms_scan *scan, const struct ms_dominators *tree, uint32_t position,
-                                     bool listed, bool suspect, struct ms_heap_report *report)
+static struct ms_error *add_retainer(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                     uint32_t position, bool listed, bool suspect,
+                                     struct ms_heap_report *report)
 {
     struct ms_retainer retainer = {0};
     MS_TRY(describe(scan, tree, position, report, &retainer.block));

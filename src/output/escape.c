@@ -95,7 +95,7 @@ bool ms_printable(uint32_t point)
 
 size_t ms_preview_length(const uint8_t *bytes, size_t size)
 {
-    size_t length = strnlen((const char *)bytes, size);
+    size_t length = size ? strnlen((const char *)bytes, size) : 0; /* without bytes there is no array */
     if (length > 0)
         return length;
     while (size > 0 && bytes[size - 1] == 0)

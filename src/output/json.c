@@ -115,6 +115,8 @@ static json_t *value_json(const struct ms_value *value)
         return ms_json_escaped(value->bytes, value->size);
     case MS_VALUE_POINTER:
         return ms_json_address(value->number.u);
+    case MS_VALUE_RAW:
+        break;
     }
     return json_null();
 }
@@ -128,6 +130,9 @@ json_t *ms_json_values(const struct ms_values *values)
         object = ms_json_with(object, "type", ms_json_string(value->type->name));
         object = ms_json_with(object, "offset", ms_json_count(value->offset));
         object = ms_json_with(object, "value", value_json(value));
+        object = ms_json_with(object, "text", value->kind == MS_VALUE_POINTER && value->size
+                                                  ? ms_json_escaped(value->bytes, value->size)
+                                                  : json_null());
         array = ms_json_with_item(array, ms_json_with(object, "target", ms_json_string(value->target)));
     }
     return array;

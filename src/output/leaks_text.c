@@ -14,6 +14,8 @@
 #define WHAT_COLUMN 60
 /* Column of its members. */
 #define VALUES_COLUMN 13
+/* Names of types that together are no longer than this stand on one line. */
+#define BRIEF 50u
 
 static const struct {
     const char *title, *meaning;
@@ -73,22 +75,38 @@ static void write_verdict(const struct ms_view *view, const struct ms_leak_repor
     }
 }
 
-/* " (holds 2 struct buf, 1 char [64])": of each leak, or of all together when they differ. */
+/* "holds 2 struct buf, 1 char [64]": each leak, or "they hold" all together where they differ. */
 static void write_holds(FILE *out, const struct ms_leak_group *group)
 {
     bool alike = true;
     char count[32];
     for (size_t i = 0; i < MS_GROUP_HOLDS && group->holds[i].type; i++)
         alike = alike && group->holds[i].each;
-    if (!group->holds[0].type)
-        return;
-    fputs(alike ? " (holds " : " (they hold ", out);
+    fputs(alike ? "holds " : "they hold ", out);
     for (size_t i = 0; i < MS_GROUP_HOLDS && group->holds[i].type; i++) {
         const struct ms_leak_held *held = &group->holds[i];
         fprintf(out, "%s%s ", i ? ", " : "", ms_count_text(alike ? held->each : held->blocks, count));
         ms_write_type(out, held->type, held->guess ? MS_BY_GUESS : MS_BY_NOTHING);
     }
-    fputs(group->holds_more ? ", ...)" : ")", out);
+    if (group->holds_more)
+        fputs(", ...", out);
+}
+
+/* Behind the type when that leaves the line short, else on a line of its own. */
+static void place_holds(FILE *out, const struct ms_leak_group *group)
+{
+    const bool begun = group->type || group->module || group->ring;
+    size_t length = group->type ? strlen(group->type) : 0;
+    for (size_t i = 0; i < MS_GROUP_HOLDS && group->holds[i].type; i++)
+        length += strlen(group->holds[i].type);
+    const bool brief = begun && length < BRIEF;
+    if (brief)
+        fputs(" (", out);
+    else if (begun)
+        fprintf(out, "\n%*s", WHAT_COLUMN, "");
+    write_holds(out, group);
+    if (brief)
+        putc(')', out);
 }
 
 /* "Widget (libwidgets.so) in a ring "some text""; false when nothing is known. */
@@ -109,15 +127,14 @@ static bool write_known(FILE *out, const struct ms_leak_group *group)
         fprintf(out, "%s%s", gap, group->indirect_blocks ? "ring of blocks" : "points to itself");
         gap = " ";
     }
+    if (group->holds[0].type) {
+        place_holds(out, group);
+        gap = " ";
+    }
     size_t length = ms_preview_length(group->preview, group->preview_size);
     if (length) {
         fputs(gap, out);
         ms_write_quoted(out, group->preview, length);
-        gap = " ";
-    }
-    if (group->holds[0].type) {
-        fputs(*gap ? "" : "not known", out);
-        write_holds(out, group);
         gap = " ";
     }
     return *gap;

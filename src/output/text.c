@@ -68,8 +68,17 @@ void ms_write_tally(FILE *out, const struct ms_tally *tally)
             ms_count_text(tally->blocks, count), tally->blocks == 1 ? "" : "s");
 }
 
+/* As it is in everybody's mouth, and in the middle of many longer names. */
+static const char string_in_full[] = "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >";
+
 void ms_write_type(FILE *out, const char *type, enum ms_evidence by)
 {
+    const char *at;
+    while ((at = strstr(type, string_in_full))) {
+        ms_write_escaped(out, (const uint8_t *)type, (size_t)(at - type));
+        fputs("std::string", out);
+        type = at + sizeof string_in_full - 1;
+    }
     ms_write_name(out, type);
     if (by == MS_BY_GUESS)
         putc('?', out);

@@ -6,7 +6,9 @@
 #include "text.h"
 
 /* What is longer than this does not widen its column. */
-#define COLUMN_MAX 32u
+#define COLUMN_MAX 40u
+/* Of raw bytes so many. */
+#define RAW_SHOWN 16u
 
 /* "'a'", or the number when it is no character to be seen. */
 static void write_character(FILE *out, uint8_t byte)
@@ -17,12 +19,8 @@ static void write_character(FILE *out, uint8_t byte)
         fprintf(out, "%u", byte);
 }
 
-static void write_text_value(FILE *out, const struct ms_value *value)
+static void write_string(FILE *out, const struct ms_value *value)
 {
-    if (value->single) {
-        write_character(out, value->bytes[0]);
-        return;
-    }
     ms_write_quoted(out, value->bytes, value->size);
     if (value->cut)
         fputs("...", out);
@@ -35,7 +33,10 @@ static void write_pointer(FILE *out, const struct ms_value *value)
         return;
     }
     fprintf(out, "0x%" PRIx64, value->number.u);
-    if (value->target) {
+    if (value->size) {
+        fputs("  ", out);
+        write_string(out, value);
+    } else if (value->target) {
         fputs("  ", out);
         ms_write_name(out, value->target);
     }
@@ -60,10 +61,18 @@ static void write_value(FILE *out, const struct ms_value *value)
         fputs(value->number.u ? "true" : "false", out);
         break;
     case MS_VALUE_TEXT:
-        write_text_value(out, value);
+        if (value->single)
+            write_character(out, value->bytes[0]);
+        else
+            write_string(out, value);
         break;
     case MS_VALUE_POINTER:
         write_pointer(out, value);
+        break;
+    case MS_VALUE_RAW:
+        for (unsigned i = 0; i < value->size && i < RAW_SHOWN; i++)
+            fprintf(out, "%s%02x", i ? " " : "", value->bytes[i]);
+        fputs(value->cut || value->size > RAW_SHOWN ? " ..." : "", out);
         break;
     }
 }
@@ -84,6 +93,7 @@ static void write_cell(FILE *out, const char *name, int width)
 void ms_write_values(const struct ms_view *view, const struct ms_values *values, unsigned indent)
 {
     int names = (int)strlen("member"), types = (int)strlen("type");
+    char offset[24];
     if (values->list.count == 0)
         return;
     for (size_t i = 0; i < values->list.count; i++) {
@@ -96,7 +106,8 @@ void ms_write_values(const struct ms_view *view, const struct ms_values *values,
     putc('\n', view->out);
     for (size_t i = 0; i < values->list.count; i++) {
         const struct ms_value *value = &values->list.items[i];
-        fprintf(view->out, "%*s%#6" PRIx64 "  ", (int)indent, "", value->offset);
+        snprintf(offset, sizeof offset, "0x%" PRIx64, value->offset);
+        fprintf(view->out, "%*s%6s  ", (int)indent, "", offset);
         write_cell(view->out, value->path, names);
         write_cell(view->out, value->type->name, types);
         write_value(view->out, value);

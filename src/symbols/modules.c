@@ -482,6 +482,16 @@ uint64_t ms_symbols_address(struct ms_symbols *symbols, const char *name, uint64
     return 0;
 }
 
+unsigned ms_symbols_count(struct ms_symbols *symbols, uint64_t address, const char *name)
+{
+    struct module *module = module_at(symbols, address);
+    if (!module)
+        return 0;
+    if (module->stage == PROBED)
+        load(symbols, module);
+    return ms_symtab_count(&module->table, name);
+}
+
 const char *ms_symbols_vtable_class(struct ms_symbols *symbols, uint64_t address)
 {
     static const char prefix[] = "vtable for ";

@@ -255,6 +255,21 @@ const struct ms_symbol *ms_symtab_named(struct ms_symtab *table, const char *nam
     return index ? &table->symbols.items[index - 1] : NULL;
 }
 
+unsigned ms_symtab_count(const struct ms_symtab *table, const char *name)
+{
+    const size_t length = strlen(name);
+    uint64_t last = 0;
+    unsigned count = 0;
+    for (size_t i = 0; i < table->symbols.count; i++) {
+        const struct ms_symbol *symbol = &table->symbols.items[i];
+        if (strncmp(symbol->name, name, length) || (symbol->name[length] && symbol->name[length] != '@'))
+            continue;
+        count += !count || symbol->address != last;
+        last = symbol->address;
+    }
+    return count;
+}
+
 const char *ms_symbol_shown(struct ms_symbol *symbol)
 {
     if (!symbol->shown) {

@@ -42,6 +42,9 @@ struct ms_symbol *ms_symtab_at(const struct ms_symtab *table, uint64_t address);
 /* The best symbol called NAME (without @VERSION), or NULL. */
 const struct ms_symbol *ms_symtab_named(struct ms_symtab *table, const char *name);
 
+/* How many symbols at different addresses are called NAME. */
+unsigned ms_symtab_count(const struct ms_symtab *table, const char *name);
+
 /* The name to show: demangled, without @VERSION. Never NULL; valid as long as the table. */
 const char *ms_symbol_shown(struct ms_symbol *symbol);
 

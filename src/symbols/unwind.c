@@ -144,10 +144,14 @@ static bool step(struct unwinder *u, struct ms_call *call, struct ms_call *calle
 
 /* --- the stack --------------------------------------------------------------------------------- */
 
+/* A core that leaves out what files have does not say which of it can be executed (gdb's gcore: NT_FILE alone). */
 static bool is_code(const struct ms_image *image, uint64_t address)
 {
     const struct ms_region *region = ms_image_region(image, address);
-    return region && region->prot & MS_EXEC;
+    if (!region)
+        return false;
+    const bool untold = image->kind == MS_CORE && region->kind == MS_REGION_FILE && !(region->prot & MS_WRITE);
+    return region->prot & MS_EXEC || untold;
 }
 
 /* A call to where no code is (a null pointer, an unloaded library): what called it is at the stack pointer. */

@@ -37,7 +37,7 @@ def plain(value):
     if kind.code in (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_ENUM):
         return {"number": int(value)}
     if kind.code == gdb.TYPE_CODE_ARRAY and kind.target().sizeof == 1:
-        return {"text": list(value[i] and int(value[i]) & 255 for i in range(kind.sizeof))}
+        return {"text": [int(value[i]) & 255 for i in range(kind.sizeof)]}
     return {"other": str(kind)}
 
 def answer(question):

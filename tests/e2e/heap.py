@@ -138,12 +138,41 @@ def text():
     target = harness.start("bigheap", 10000)
     run = harness.memscope("heap", "--retained", target.pid, expect=0)
     first = run.out.splitlines()[0]
-    check(re.match("live heap: .* one block retains .* 0x[0-9a-f]+$", first), "verdict: " + first)
+    check(re.match("live heap: .* one block retains .* 0x[0-9a-f]+, held by global bigheap.c:root$", first),
+          "verdict: " + first)
     check("only roots hold" in run.out and "by type" in run.out, "a table is missing:\n" + run.out)
     quiet = harness.memscope("heap", "-q", target.pid, expect=0)
     check(len(quiet.out.splitlines()) <= 2, "more than the verdict:\n" + quiet.out)
     plain = harness.memscope("heap", target.pid, expect=0)
     check("only roots hold" not in plain.out, "retainers without --retained")
+    check("\ntypes: known of " in plain.out, "how much is typed is not said:\n" + plain.out)
+    bare = harness.memscope("heap", "--no-types", target.pid, expect=0)
+    check("\ntypes: " not in bare.out, "types without types:\n" + bare.out)
+
+
+@test
+def listed():
+    """--list has a line for each live block; -q leaves the verdict and the list."""
+    target = harness.start("types_c")
+    report = heap(target, "--list")
+    run = harness.memscope("heap", "-q", "--list", target.pid, expect=0)
+    lines = run.out.split("\naddress ")[1].splitlines()[1:]
+    check_equal(len(lines), len(report["blocks"]), "lines")
+    for line, block in zip(lines, report["blocks"]):
+        address, size, what = line.split(None, 2)
+        text = (block["type"] or "-") + ("?" if block["type_by"] == "guess" else "")
+        check_equal((address, int(size), what), (block["address"], block["size"], text), "line")
+
+
+@test
+def a_file():
+    """A FILE is known by glibc's table of functions, also without debug information."""
+    python = harness.Target([sys.executable, "-c", "import ctypes, time; c = ctypes.CDLL(None); "
+                             "c.fopen(b'/dev/null', b'r'); print('ready', flush=True); time.sleep(1000)"],
+                            truth=False)
+    groups = [g for g in heap(python, "--no-types")["groups"] if g["type"] == "FILE"]
+    check(groups and groups[0]["type_by"] == "vtable" and groups[0]["module"].startswith("libc."),
+          "no FILE: %s" % groups)
 
 
 @cases(2000000)
