@@ -11,7 +11,7 @@ work=${MEMSCOPE_CHECK_DIR:-$top/build-check}
 source=$work/source
 jobs=$(nproc)
 
-test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git libc6-dbg libclang-rt-14-dev
+test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git libc6-dbg libclang-rt-14-dev llvm
     libcmocka-dev memcached nginx-light nodejs openssh-client openssh-server perl postgresql procps
     python3 redis-server rustc strace tmux util-linux valgrind"
 

@@ -165,9 +165,10 @@ struct ms_unit *ms_unit_of(struct ms_types *types, const Dwarf_Die *die)
     }
     *entry = unit;
     unit->module = module_of(types, die->cu);
-    unit->language = dwarf_cu_die(die->cu, &unit->die, NULL, NULL, NULL, NULL, NULL, NULL)
-                         ? language_of(&unit->die)
-                         : MS_LANGUAGE_OTHER;
+    /* dwz's common units do not say: they are in the language of those that lead to them. */
+    unit->language = types->language;
+    if (dwarf_cu_die(die->cu, &unit->die, NULL, NULL, NULL, NULL, NULL, NULL) && dwarf_srclang(&unit->die) >= 0)
+        types->language = unit->language = language_of(&unit->die);
     return unit;
 }
 

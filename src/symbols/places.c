@@ -13,7 +13,7 @@
 /* Addresses that variables may have, in DWARF. */
 struct extent {
     uint64_t start, size; /* of all data segments */
-    uint64_t tls_size;
+    uint64_t tls_start, tls_size; /* PT_TLS */
 };
 
 /* .debug_addr of one unit. */
@@ -32,11 +32,13 @@ struct scan {
 
 static struct extent find_extent(const struct ms_dwarf *dwarf)
 {
-    uint64_t start = UINT64_MAX, end = 0, tls = 0;
+    uint64_t start = UINT64_MAX, end = 0, tls_start = 0, tls = 0;
     for (size_t i = 0; i < dwarf->module.segment_count; i++) {
         const Elf64_Phdr *segment = &dwarf->module.segments[i];
-        if (segment->p_type == PT_TLS)
+        if (segment->p_type == PT_TLS) {
+            tls_start = segment->p_vaddr;
             tls = segment->p_memsz;
+        }
         if (segment->p_type != PT_LOAD || (segment->p_flags & PF_X) || !segment->p_memsz)
             continue;
         uint64_t from = segment->p_vaddr + dwarf->module.bias - dwarf->bias;
@@ -47,7 +49,7 @@ static struct extent find_extent(const struct ms_dwarf *dwarf)
                   ? segment->p_vaddr + dwarf->module.bias - dwarf->bias + segment->p_memsz
                   : end;
     }
-    return (struct extent){start, end > start ? end - start : 0, tls};
+    return (struct extent){start, end > start ? end - start : 0, tls_start, tls};
 }
 
 static uint64_t read_word(const uint8_t *at)
@@ -110,6 +112,9 @@ static void scan_indexed(struct scan *scan, const struct table *table, const uin
             continue;
         bool tls = kinds[*at] == 2;
         uint64_t address = read_word(table->entries + 8 * index);
+        /* gcc 12 relocates these to where the initial values are, not to the offset in the block. */
+        if (tls && address - scan->extent.tls_start < scan->extent.tls_size)
+            address -= scan->extent.tls_start;
         if ((tls ? address < scan->extent.tls_size : address - scan->extent.start < scan->extent.size) &&
             is_location(at, 1 + size, end, tls))
             mention(scan, address, (uint32_t)index, at, tls);

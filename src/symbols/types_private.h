@@ -47,6 +47,7 @@ struct ms_types {
     struct ms_tls tls;        /* read when tls_known */
     struct ms_type_map by_thread; /* from the address of a thread-local variable to its struct ms_variable */
     bool tls_known;
+    enum ms_language language;   /* of the last unit that says so */
     unsigned naming, converting; /* how deep */
     unsigned scoped_units;       /* since scopes were last given back */
     struct ms_reader reader;     /* of the unit that is being walked, by whoever does it */
