@@ -43,8 +43,10 @@ struct ms_typing;
  * Spreads types from typed roots (variables, locals in registers and memory of every frame) and from
  * vtables along the pointers of the graph until nothing changes. It goes by the pointers in the index, so a lean
  * image is enough; what bytes alone can tell (tags of Rust's enums, how much of a vector is in use) is
- * taken from the image where it has them. 8 bytes a block and 4 for each 512 bytes of heap, and
- * what is queued.
+ * taken from the image where it has them. A class whose vtable is known and whose type is not has the
+ * evidence MS_BY_VTABLE and no type: ms_block_known() has its name. 8 bytes a block and 4 for each 512
+ * bytes of heap; meanwhile 16 bytes more a block that is queued, and up to 200 MiB for values inside of
+ * other blocks, if there are millions of these.
  */
 ms_result ms_typing_new(struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
                         struct ms_types *types, enum ms_typing_scope scope, struct ms_typing **typing);

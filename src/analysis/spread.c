@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define CHANGES_MAX 6u          /* of a block's type by refinement or contradiction */
-#define INNER_MAX (4u << 20)    /* values inside of other blocks that are followed */
+#define INNER_MAX (1u << 20)    /* values inside of other blocks that are followed */
 #define DOUBTFUL_MAX (1u << 20) /* claims that are kept for guesses */
 #define ELEMENTS_LOOKED_AT 64u  /* of what may be an array */
 #define BLOCKS_AHEAD 16u        /* of the queue, whose memory is called */

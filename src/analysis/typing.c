@@ -38,8 +38,9 @@ static struct ms_error *make_table(struct ms_typing *t)
     if (bytes > available)
         return ms_error(MS_TARGET,
                         "what each of %" PRIu64 " blocks is takes %" PRIu64 " MiB of memory to find out and only"
-                        " %" PRIu64 " MiB are available here; free some, raise the limit of memscope's cgroup, or take a core"
-                        " and inspect it on another machine", t->count, bytes >> 20, available >> 20);
+                        " %" PRIu64 " MiB are available here; free some, raise the limit of memscope's cgroup,"
+                        " or take a core and inspect it on another machine",
+                        t->count, bytes >> 20, available >> 20);
     MS_TRY(ms_reserve(&t->slot_memory, bytes, "the types of blocks"));
     ms_reserve_populate(&t->slot_memory, 0, bytes);
     t->slots = (struct ms_slot *)(void *)t->slot_memory.base;

@@ -398,7 +398,7 @@ static void test_contradictions(void **unused)
 static void test_locals(void **unused)
 {
     (void)unused;
-    static const uint64_t sizes[] = {40, 40, 120, 24, 40, 24};
+    static const uint64_t sizes[] = {40, 40, 120, 24, 40, 24, 24};
     static const struct edge edges[] = {{1, 2, 5, 0}, {4, 2, 5, 0}};
     static const struct edge roots[] = {{0, 0, 0, 0}};
     struct world w;
@@ -407,13 +407,15 @@ static void test_locals(void **unused)
     MAKE(w, sizes, edges, roots);
     add_local(&w, pointer_to(OTHER), 0, false);   /* a variable says otherwise */
     add_local(&w, pointer_to(DERIVED), 1, false); /* fits and agrees */
-    add_local(&w, pointer_to(DERIVED), 2, false); /* too big a block */
+    add_local(&w, pointer_to(DERIVED), 2, false); /* the block is too big */
     add_local(&w, pointer_to(POINT), 3, true);
     add_local(&w, pointer_to(OTHER), 4, false);   /* its third word is no pointer in struct other */
+    add_local(&w, pointer_to(NODE), 6, false);    /* the block has none of its pointers */
     type_all(&w, MS_TYPE_ALL);
+    expect(&w, 2, NULL, MS_BY_NOTHING);
+    assert_true(ms_block_type(w.typing, w.starts[6]).evidence <= MS_BY_GUESS);
     expect(&w, 0, "struct derived", MS_BY_POINTER);
     expect(&w, 1, "struct derived", MS_BY_POINTER);
-    expect(&w, 2, NULL, MS_BY_NOTHING);
     expect(&w, 3, "struct point", MS_BY_POINTER);
     assert_true(ms_block_type(w.typing, w.starts[4]).evidence <= MS_BY_GUESS);
     expect(&w, 5, "struct node", MS_BY_POINTER);
