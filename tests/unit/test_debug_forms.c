@@ -77,6 +77,8 @@ static const struct form {
      false},
     {"package, DWARF 5", "clang -g -gdwarf-5 -gsplit-dwarf first.c second.c -o target && "
      "llvm-dwp -e target -o target.dwp && rm *.dwo", false},
+    {"dwz", "gcc -g first.c second.c -o target && gcc -g -shared -fPIC second.c -o other && "
+     "dwz -m common target other", false},
 };
 
 static char directory[] = "/tmp/memscope-forms-XXXXXX";
