@@ -65,7 +65,7 @@ static struct ms_error *collect(struct guesser *g)
 
 static size_t first_of_size(const struct guesser *g, uint64_t usable)
 {
-    size_t low = 0, high = g->list.count;
+    size_t low = 0, high = g->list.items ? g->list.count : 0;
     while (low < high) {
         size_t middle = (low + high) / 2;
         if (g->list.items[middle].usable < usable)
@@ -120,7 +120,7 @@ static void guess_block(struct guesser *g, uint64_t start)
 {
     const struct ms_slot *slot = ms_slot_of(g->t, start);
     const size_t first = first_of_size(g, ms_usable(g->t->heap, start));
-    if (!slot || slot->level >= MS_LEVEL_GUESS || first == g->list.count ||
+    if (!slot || slot->level >= MS_LEVEL_GUESS || !g->list.items || first >= g->list.count ||
         g->list.items[first].usable != ms_usable(g->t->heap, start) || !has_pointer(g->t, start))
         return;
     const struct ms_type *type = only_one(g, start, slot, true);

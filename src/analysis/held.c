@@ -66,7 +66,7 @@ static bool count_type(struct ms_leak_held *held, size_t *count, const char *typ
 ms_result ms_find_held(const struct ms_holdings *holdings, struct ms_knowledge *knowledge, size_t leader,
                       struct ms_leak_group *group)
 {
-    struct ms_leak_held held[DISTINCT_MAX];
+    struct ms_leak_held held[DISTINCT_MAX] = {0};
     const struct ms_lost *lost = holdings->lost;
     size_t count = 0;
     for (uint32_t i = holdings->first[leader]; i < holdings->first[leader + 1]; i++) {

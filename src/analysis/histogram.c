@@ -165,7 +165,7 @@ static struct ms_error *add_block(struct builder *b, uint64_t start)
     struct ms_heap_group what;
     struct ms_known known;
     uint64_t size = ms_block_size(heap, start);
-    uint32_t index;
+    uint32_t index = 0;
     MS_TRY(ms_block_known(b->report->knowledge, start, &known));
     count(&b->report->typed[known.by], size);
     MS_TRY(classify(b, start, size, &known, &what));
@@ -390,7 +390,7 @@ ms_result ms_each_live_block(const struct ms_scan *scan, const struct ms_heap_re
             MS_TRY(ms_block_known(report->knowledge, start, &known));
             MS_TRY(ms_known_text(report->knowledge, &known, &block.type));
             block.by = known.by;
-            MS_TRY(visit(context, &block));
+            MS_TRY(visit(context, &block)); // cppcheck-suppress returnDanglingLifetime
         }
     }
     return NULL;

@@ -228,7 +228,7 @@ static const struct ms_root_range *range_of(const struct ms_scan *scan, uint64_t
 static struct ms_error *name_in_frame(struct ms_names *n, struct ms_place *place, const struct ms_thread *thread)
 {
     char who[48], offset[24];
-    const struct ms_stack *stack;
+    const struct ms_stack *stack = NULL;
     ms_auto_free char *frame = NULL;
     place->tid = thread->tid;
     place->offset = (int64_t)(place->address - thread->registers[MS_REG_RSP]);

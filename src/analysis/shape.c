@@ -183,7 +183,7 @@ static void walk_structure(struct walk *w, const struct ms_type *type, uint64_t 
         w->active[w->active_count++] = a;
     walk_members(w, type, offset);
     w->active_count = active;
-    for (size_t r = 0; r < a.count; r++)
+    for (size_t r = 0; a.rules && r < a.count; r++)
         bound(w, &a, &a.rules[r], offset);
 }
 

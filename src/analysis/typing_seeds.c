@@ -148,6 +148,16 @@ static void claim_variables(struct ms_typing *t, const struct roots *roots, cons
     }
 }
 
+static struct ms_error *find_variables(struct ms_typing *t, const struct roots *roots, uint64_t *addresses,
+                                       struct ms_place_type *places)
+{
+    for (size_t i = 0; i < roots->list.count; i++)
+        addresses[i] = roots->list.items[i]->address;
+    MS_TRY(ms_types_find(t->shapes.types, addresses, roots->list.count, places));
+    claim_variables(t, roots, places);
+    return NULL;
+}
+
 ms_result ms_seed_variables(struct ms_typing *t)
 {
     struct roots roots = {0};
@@ -155,15 +165,10 @@ ms_result ms_seed_variables(struct ms_typing *t)
     const size_t count = roots.list.count;
     uint64_t *addresses = calloc(count + 1, sizeof *addresses);
     struct ms_place_type *places = calloc(count + 1, sizeof *places);
-    if (!error && (!addresses || !places))
-        error = ms_error_nomem("the types of variables");
-    if (!error) {
-        for (size_t i = 0; i < count; i++)
-            addresses[i] = roots.list.items[i]->address;
-        error = count ? ms_types_find(t->shapes.types, addresses, count, places) : NULL;
-    }
-    if (!error)
-        claim_variables(t, &roots, places);
+    if (!addresses || !places)
+        error = error ? error : ms_error_nomem("the types of variables");
+    else if (!error && count)
+        error = find_variables(t, &roots, addresses, places);
     free(addresses);
     free(places);
     ms_vector_free(&roots.list);

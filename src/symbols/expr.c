@@ -125,7 +125,8 @@ static bool binary(struct machine *m, unsigned atom)
     case DW_OP_xor: result = a ^ b; break;
     case DW_OP_shl: result = b < 64 ? a << b : 0; break;
     case DW_OP_shr: result = b < 64 ? a >> b : 0; break;
-    case DW_OP_shra: result = (uint64_t)((int64_t)a >> (b < 64 ? b : 63)); break;
+    /* A signed shift is arithmetic with gcc and clang. */
+    case DW_OP_shra: result = (uint64_t)((int64_t)a >> (b < 64 ? b : 63)); break; // cppcheck-suppress shiftTooManyBitsSigned
     case DW_OP_eq: result = a == b; break;
     case DW_OP_ne: result = a != b; break;
     case DW_OP_ge: result = (int64_t)a >= (int64_t)b; break;

@@ -150,7 +150,7 @@ ms_result ms_unwind(struct ms_types *types, const struct ms_thread *thread, bool
     if (!b)
         return ms_error_nomem("the stack of a thread");
     *b = (struct builder){.types = types, .stack = stack, .locals = locals};
-    struct ms_calls calls;
+    struct ms_calls calls = {0};
     struct ms_error *error = ms_unwind_calls(types, thread, &calls);
     for (size_t i = 0; !error && i < calls.list.count; i++)
         error = add_call(b, &calls.list.items[i]);

@@ -147,6 +147,8 @@ static bool append(struct descent *d, const char *text)
         d->text = bigger;
         d->capacity = capacity;
     }
+    if (!d->text)
+        return false;
     memcpy(d->text + d->size, text, length + 1);
     d->size += length;
     return true;

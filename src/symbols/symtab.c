@@ -262,7 +262,7 @@ unsigned ms_symtab_count(const struct ms_symtab *table, const char *name)
     unsigned count = 0;
     for (size_t i = 0; i < table->symbols.count; i++) {
         const struct ms_symbol *symbol = &table->symbols.items[i];
-        if (strncmp(symbol->name, name, length) || (symbol->name[length] && symbol->name[length] != '@'))
+        if (strncmp(symbol->name, name, length) != 0 || (symbol->name[length] && symbol->name[length] != '@'))
             continue;
         count += !count || symbol->address != last;
         last = symbol->address;

@@ -62,7 +62,7 @@ static struct ms_image *image;
 static struct ms_symbols *symbols;
 static struct ms_types *types;
 
-static struct inner *static_of_function(void)
+__attribute__((noinline)) static struct inner *static_of_function(void)
 {
     static struct inner hidden_inner[2];
     return hidden_inner;
