@@ -413,6 +413,7 @@ struct path {
     struct ms_types *types;
     struct ms_name_index *index;
     const struct ms_reader *reader; /* of the unit, or NULL */
+    const Dwarf_Die *unit;
     struct ms_type_map met; /* from identities to struct met */
     uint64_t identity;      /* of the name, by the addresses of its parts' texts */
     size_t size;
@@ -477,6 +478,42 @@ static bool names_anonymous(Dwarf_Die *die)
            !ms_die_name(&target);
 }
 
+static void index_children(struct path *path, Dwarf_Die *die, const char *limit, bool nested, unsigned depth);
+
+/* A namespace, a structure or a typedef, of which the path has the name. */
+static void index_named(struct path *path, const struct ms_child_walk *walk, int tag, bool nested, unsigned depth)
+{
+    Dwarf_Die die = walk->die;
+    bool structure = is_structure(tag);
+    bool new = tag == DW_TAG_namespace || tag == DW_TAG_module;
+    if (!new && !(structure && ms_die_flag(&die, DW_AT_declaration)))
+        new = add_definition(path, &die) && structure && nested;
+    if (new)
+        index_children(path, &die, walk->limit, nested, depth + 1);
+}
+
+/*
+ * A class that is defined outside of what it is declared in, as all of type units and A::B of "struct A::B {…}"
+ * are: its name is that of its declaration, not of where the walk is.
+ */
+static void index_declared(struct path *path, const struct ms_child_walk *walk, int tag, const char *name,
+                           unsigned depth)
+{
+    const size_t size = path->size;
+    const uint64_t identity = path->identity;
+    Dwarf_Die die = walk->die;
+    ms_auto_free char *before = strdup(path->text);
+    const char *scope = ms_dwarf_scope_name(path->types, &die);
+    /* The declaration may be in another unit; the walk goes on in this one. */
+    if (!before || (path->reader && !ms_reader_open(&path->types->reader, path->unit)))
+        return;
+    leave(path, 0, 0);
+    if ((!scope || enter(path, scope)) && enter(path, name))
+        index_named(path, walk, tag, true, depth);
+    memcpy(path->text, before, size + 1);
+    leave(path, size, identity);
+}
+
 static void index_children(struct path *path, Dwarf_Die *die, const char *limit, bool nested, unsigned depth)
 {
     struct ms_child_walk walk;
@@ -487,18 +524,15 @@ static void index_children(struct path *path, Dwarf_Die *die, const char *limit,
     for (bool more = ms_first_child_by(path->reader, die, limit, &walk); more; more = ms_next_child(&walk)) {
         int tag = ms_child_tag(&walk);
         bool space = tag == DW_TAG_namespace || tag == DW_TAG_module;
-        bool structure = is_structure(tag);
-        if (!space && !structure && (tag != DW_TAG_typedef || !names_anonymous(&walk.die)))
+        if (!space && !is_structure(tag) && (tag != DW_TAG_typedef || !names_anonymous(&walk.die)))
             continue;
         const char *name = ms_die_name(&walk.die);
-        if ((!name && !space) || !enter(path, name ? name : "(anonymous namespace)"))
-            continue;
-        bool new = space;
-        if (!space && !(structure && ms_die_flag(&walk.die, DW_AT_declaration)))
-            new = add_definition(path, &walk.die) && structure && nested;
-        if (new)
-            index_children(path, &walk.die, walk.limit, nested, depth + 1);
-        leave(path, before, identity);
+        if (name && nested && is_structure(tag) && dwarf_hasattr(&walk.die, DW_AT_specification)) {
+            index_declared(path, &walk, tag, name, depth);
+        } else if ((name || space) && enter(path, name ? name : "(anonymous namespace)")) {
+            index_named(path, &walk, tag, nested, depth);
+            leave(path, before, identity);
+        }
     }
 }
 
@@ -522,6 +556,7 @@ static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf
             types->progress(types->context, "debug information", i, dwarf->unit_count);
         path->types = types;
         path->index = dwarf->names;
+        path->unit = unit;
         path->reader = ms_reader_open(&types->reader, unit) ? &types->reader : NULL;
         leave(path, 0, 0);
         index_children(path, unit, MS_UNIT_END, language_of(unit) != MS_LANGUAGE_C, 0);
