@@ -142,7 +142,7 @@ static size_t module_of(const struct ms_types *types, Dwarf_CU *cu)
     Dwarf *dwarf = dwarf_cu_getdwarf(cu);
     for (size_t i = 0; i < types->module_count; i++) {
         const struct ms_dwarf *module = &types->modules[i];
-        if (module->dwarf == dwarf)
+        if (dwarf && (module->dwarf == dwarf || module->common == dwarf))
             return i;
         for (size_t split = 0; split < module->splits.files.count; split++)
             if (module->splits.files.items[split].dwarf == dwarf)
@@ -186,8 +186,10 @@ struct ms_dwarf *ms_types_dwarf_at(struct ms_types *types, size_t index)
     if (!dwarf->opened) {
         dwarf->opened = true;
         dwarf->index = index;
+        dwarf->types = types;
         if (ms_modules_open(types->symbols, index, &dwarf->module) && dwarf->module.file)
             dwarf->dwarf = dwfl_module_getdwarf(dwarf->module.file, &dwarf->bias);
+        dwarf->common = dwarf->dwarf ? dwarf_getalt(dwarf->dwarf) : NULL;
     }
     return dwarf;
 }
@@ -204,16 +206,48 @@ bool ms_types_known(struct ms_types *types, uint64_t address)
     return dwarf && dwarf->dwarf;
 }
 
+struct units {
+    MS_VECTOR(Dwarf_Die) list;
+    struct ms_type_map common; /* those of the common file that are listed */
+};
+
+/*
+ * Adds the units of the common file that the one at INDEX imports, which dwz puts before all else. What else
+ * is there belongs to other programs. They do not say a language: it is that of those that import them.
+ */
+static void add_imported(struct ms_dwarf *dwarf, struct units *units, size_t index)
+{
+    struct ms_child_walk walk;
+    Dwarf_Die unit = units->list.items[index], imported;
+    for (bool more = ms_first_child(&unit, MS_UNIT_END, &walk);
+         more && dwarf_tag(&walk.die) == DW_TAG_imported_unit; more = ms_next_child(&walk)) {
+        if (!ms_die_reference(&walk.die, DW_AT_import, &imported) ||
+            dwarf_cu_getdwarf(imported.cu) != dwarf->common ||
+            ms_type_map_get(&units->common, (uintptr_t)imported.cu))
+            continue;
+        const struct ms_unit *importer = ms_unit_of(dwarf->types, &unit);
+        struct ms_unit *known = ms_unit_of(dwarf->types, &imported);
+        Dwarf_Die *added = known ? ms_vector_add(&units->list) : NULL;
+        if (!added || !ms_type_map_put(&units->common, (uintptr_t)imported.cu, known)) {
+            dwarf->types->short_of_memory = true;
+            return;
+        }
+        *added = known->die;
+        if (importer && dwarf_srclang(&known->die) < 0)
+            known->language = importer->language;
+    }
+}
+
 bool ms_dwarf_units(struct ms_dwarf *dwarf)
 {
-    MS_VECTOR(Dwarf_Die) units = {0};
+    struct units units = {0};
     Dwarf_CU *cu = NULL;
     Dwarf_Die unit, split;
     uint8_t kind;
     if (!dwarf->dwarf || dwarf->units)
         return dwarf->dwarf;
     while (dwarf_get_units(dwarf->dwarf, cu, &cu, NULL, &kind, &unit, &split) == 0) {
-        Dwarf_Die *added = ms_vector_add(&units);
+        Dwarf_Die *added = ms_vector_add(&units.list);
         if (!added)
             break;
         bool skeleton = kind == DW_UT_skeleton;
@@ -221,9 +255,13 @@ bool ms_dwarf_units(struct ms_dwarf *dwarf)
             skeleton = false;
         *added = skeleton ? split : unit;
     }
-    dwarf->units = units.items;
-    dwarf->unit_count = units.count;
-    return units.count > 0;
+    dwarf->own_count = units.list.count;
+    for (size_t i = 0; dwarf->common && i < units.list.count; i++)
+        add_imported(dwarf, &units, i);
+    free(units.common.slots);
+    dwarf->units = units.list.items;
+    dwarf->unit_count = units.list.count;
+    return units.list.count > 0;
 }
 
 /* --- scopes ----------------------------------------------------------------------------------- */
@@ -559,7 +597,8 @@ static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf
         path->unit = unit;
         path->reader = ms_reader_open(&types->reader, unit) ? &types->reader : NULL;
         leave(path, 0, 0);
-        index_children(path, unit, MS_UNIT_END, language_of(unit) != MS_LANGUAGE_C, 0);
+        const struct ms_unit *known = ms_unit_of(types, unit);
+        index_children(path, unit, MS_UNIT_END, known && known->language != MS_LANGUAGE_C, 0);
     }
     if (path)
         free(path->met.slots);
