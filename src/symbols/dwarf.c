@@ -546,7 +546,10 @@ static void index_declared(struct path *path, const struct ms_child_walk *walk, 
     if (!before || (path->reader && !ms_reader_open(&path->types->reader, path->unit)))
         return;
     leave(path, 0, 0);
-    if ((!scope || enter(path, scope)) && enter(path, name))
+    bool fits = !scope || enter(path, scope);
+    /* The texts of scopes are made anew for each unit: their addresses say nothing. */
+    path->identity = scope ? ms_hash_text(0, scope) : 0;
+    if (fits && enter(path, name))
         index_named(path, walk, tag, true, depth);
     memcpy(path->text, before, size + 1);
     leave(path, size, identity);
@@ -637,13 +640,29 @@ const struct ms_type *ms_dwarf_named(struct ms_types *types, struct ms_dwarf *dw
     return found;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct definition *left = *(const struct definition *const *)a,
+                            *right = *(const struct definition *const *)b;
+    return left->die.addr < right->die.addr ? -1 : left->die.addr > right->die.addr;
+}
+
+/* Unit after unit: the scopes of few are kept. */
 void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf)
 {
     const struct ms_name_index *index = index_names(types, dwarf);
-    for (size_t i = 0; index && i < index->items.count; i++) {
+    size_t count = index ? index->items.count : 0;
+    ms_auto_free const struct definition **order = count ? malloc(count * sizeof *order) : NULL;
+    if (count && !order)
+        types->short_of_memory = true;
+    for (size_t i = 0; order && i < count; i++)
+        order[i] = &index->items.items[i];
+    if (order)
+        qsort(order, count, sizeof *order, by_place);
+    for (size_t i = 0; order && i < count; i++) {
         if (types->progress && i % (64 * PROGRESS_STEP) == 0)
-            types->progress(types->context, "types", i, index->items.count);
-        convert_definition(types, &index->items.items[i]);
+            types->progress(types->context, "types", i, count);
+        convert_definition(types, order[i]);
     }
 }
 
