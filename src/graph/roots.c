@@ -16,7 +16,8 @@ const char *const ms_root_names[MS_ROOT_KINDS] = {
 #define PTHREAD_TID 720u       /* struct pthread.tid, glibc 2.5 to 2.42, x86-64 */
 #define KEEP_LIMIT (4u << 20)  /* module data of this size is kept in a lean image */
 
-#define KEEP_SMALL (32u << 10) /* ld.so has its link maps in such (elf/dl-minimal-malloc.c), which tell where TLS is */
+/* Anonymous maps of this size too: ld.so has its link maps in such (elf/dl-minimal-malloc.c), which lead to TLS. */
+#define KEEP_SMALL (32u << 10)
 
 /* What threads have in a region. */
 struct tenant {

@@ -184,8 +184,8 @@ static Elf *open_package(struct ms_splits *splits, const struct ms_debug_search 
     return splits->package;
 }
 
-bool ms_package_find(struct ms_splits *splits, const struct ms_debug_search *search, Dwarf_Die *skeleton, uint64_t id,
-                     Dwarf_Die *unit)
+bool ms_package_find(struct ms_splits *splits, const struct ms_debug_search *search, Dwarf_Die *skeleton,
+                     uint64_t id, Dwarf_Die *unit)
 {
     struct cu_index index;
     uint32_t row;

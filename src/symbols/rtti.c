@@ -9,14 +9,14 @@
 
 #include "demangle.h"
 
-/* Before what a vptr points to: offset to top, typeinfo. A typeinfo: vptr, name (Itanium C++ ABI, 2.5.2, 2.9.3). */
+/* Before what a vptr points to: offset to top, typeinfo. That is: vptr, name (Itanium C++ ABI, 2.5.2, 2.9.3). */
 #define VTABLE_HEAD 16u
 /* Bigger than any base class before another, and than any mangled name. Bytes. */
 #define TOP_MAX (1ll << 32)
 #define NAME_MAX_SIZE 8192u
 #define PIECE 256u
 
-/* Reads two words that lie where vtables and typeinfos do: in a file's map, or in .bss when they are copied there. */
+/* Two words that lie where vtables and typeinfos do: in a file's map, or in .bss when they are copied there. */
 static bool read_pair(const struct ms_image *image, uint64_t address, uint64_t pair[2])
 {
     const struct ms_region *region = ms_image_region(image, address);
@@ -60,7 +60,8 @@ static char *read_name(const struct ms_image *image, uint64_t address)
  */
 static bool is_class_info(const struct ms_image *image, uint64_t vptr)
 {
-    static const char *const kinds[] = {"N10__cxxabiv117__class_type_infoE", "N10__cxxabiv120__si_class_type_infoE",
+    static const char *const kinds[] = {"N10__cxxabiv117__class_type_infoE",
+                                        "N10__cxxabiv120__si_class_type_infoE",
                                         "N10__cxxabiv121__vmi_class_type_infoE"};
     uint64_t info[2];
     ms_auto_free char *name = read_typeinfo(image, vptr, info) ? read_name(image, info[1]) : NULL;
