@@ -16,9 +16,6 @@ const char *const ms_root_names[MS_ROOT_KINDS] = {
 #define PTHREAD_TID 720u       /* struct pthread.tid, glibc 2.5 to 2.42, x86-64 */
 #define KEEP_LIMIT (4u << 20)  /* module data of this size is kept in a lean image */
 
-/* Anonymous maps of this size too: ld.so has its link maps in such (elf/dl-minimal-malloc.c), which lead to TLS. */
-#define KEEP_SMALL (32u << 10)
-
 /* What threads have in a region. */
 struct tenant {
     uint64_t lowest_sp;
@@ -235,8 +232,7 @@ static struct ms_error *plan_region(struct ms_scan *scan, const struct ms_image 
     }
     /* The main thread's own stack too while it is on another, in a signal's handler. */
     range.keep = t->has_sp || t->has_tcb || r->kind == MS_REGION_STACK ||
-                 (range.kind == MS_ROOT_DATA && r->end - r->start <= KEEP_LIMIT) ||
-                 (range.kind == MS_ROOT_ANON && r->end - r->start <= KEEP_SMALL);
+                 (range.kind == MS_ROOT_DATA && r->end - r->start <= KEEP_LIMIT);
     return add_range(scan, cuts, range);
 }
 
