@@ -37,7 +37,7 @@ unsigned ms_symbols_count(struct ms_symbols *symbols, uint64_t address, const ch
 
 /*
  * The class whose vtable holds ADDRESS (a vptr points behind offset-to-top and
- * typeinfo), by its `_ZTV` symbol, demangled, or NULL.
+ * typeinfo), demangled, or NULL: by its `_ZTV` symbol, or without one by the typeinfo.
  */
 const char *ms_symbols_vtable_class(struct ms_symbols *symbols, uint64_t address);
 

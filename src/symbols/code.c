@@ -47,7 +47,7 @@ static struct ms_code_index *index_code(struct ms_dwarf *dwarf)
     if (dwarf->code || !ms_dwarf_units(dwarf))
         return dwarf->code;
     dwarf->code = calloc(1, sizeof *dwarf->code);
-    for (size_t i = 0; dwarf->code && i < dwarf->unit_count &&
+    for (size_t i = 0; dwarf->code && i < dwarf->own_count &&
                        dwarf_get_units(dwarf->dwarf, cu, &cu, NULL, NULL, &unit, NULL) == 0; i++)
         add_ranges(dwarf->code, &unit, i);
     if (dwarf->code)
@@ -78,7 +78,7 @@ static bool find_by_ranges(struct ms_dwarf *dwarf, uint64_t address, Dwarf_Die *
 static bool find_body(struct ms_dwarf *dwarf, const Dwarf_CU *wanted, Dwarf_Die *body)
 {
     Dwarf_CU *cu = NULL;
-    for (size_t i = 0; ms_dwarf_units(dwarf) && i < dwarf->unit_count &&
+    for (size_t i = 0; ms_dwarf_units(dwarf) && i < dwarf->own_count &&
                        dwarf_get_units(dwarf->dwarf, cu, &cu, NULL, NULL, NULL, NULL) == 0; i++)
         if (cu == wanted) {
             *body = dwarf->units[i];

@@ -142,7 +142,7 @@ static size_t module_of(const struct ms_types *types, Dwarf_CU *cu)
     Dwarf *dwarf = dwarf_cu_getdwarf(cu);
     for (size_t i = 0; i < types->module_count; i++) {
         const struct ms_dwarf *module = &types->modules[i];
-        if (module->dwarf == dwarf)
+        if (dwarf && (module->dwarf == dwarf || module->common == dwarf))
             return i;
         for (size_t split = 0; split < module->splits.files.count; split++)
             if (module->splits.files.items[split].dwarf == dwarf)
@@ -186,8 +186,10 @@ struct ms_dwarf *ms_types_dwarf_at(struct ms_types *types, size_t index)
     if (!dwarf->opened) {
         dwarf->opened = true;
         dwarf->index = index;
+        dwarf->types = types;
         if (ms_modules_open(types->symbols, index, &dwarf->module) && dwarf->module.file)
             dwarf->dwarf = dwfl_module_getdwarf(dwarf->module.file, &dwarf->bias);
+        dwarf->common = dwarf->dwarf ? dwarf_getalt(dwarf->dwarf) : NULL;
     }
     return dwarf;
 }
@@ -204,16 +206,48 @@ bool ms_types_known(struct ms_types *types, uint64_t address)
     return dwarf && dwarf->dwarf;
 }
 
+struct units {
+    MS_VECTOR(Dwarf_Die) list;
+    struct ms_type_map common; /* those of the common file that are listed */
+};
+
+/*
+ * Adds the units of the common file that the one at INDEX imports, which dwz puts before all else. What else
+ * is there belongs to other programs. They do not say a language: it is that of those that import them.
+ */
+static void add_imported(struct ms_dwarf *dwarf, struct units *units, size_t index)
+{
+    struct ms_child_walk walk;
+    Dwarf_Die unit = units->list.items[index], imported;
+    for (bool more = ms_first_child(&unit, MS_UNIT_END, &walk);
+         more && dwarf_tag(&walk.die) == DW_TAG_imported_unit; more = ms_next_child(&walk)) {
+        if (!ms_die_reference(&walk.die, DW_AT_import, &imported) ||
+            dwarf_cu_getdwarf(imported.cu) != dwarf->common ||
+            ms_type_map_get(&units->common, (uintptr_t)imported.cu))
+            continue;
+        const struct ms_unit *importer = ms_unit_of(dwarf->types, &unit);
+        struct ms_unit *known = ms_unit_of(dwarf->types, &imported);
+        Dwarf_Die *added = known ? ms_vector_add(&units->list) : NULL;
+        if (!added || !ms_type_map_put(&units->common, (uintptr_t)imported.cu, known)) {
+            dwarf->types->short_of_memory = true;
+            return;
+        }
+        *added = known->die;
+        if (importer && dwarf_srclang(&known->die) < 0)
+            known->language = importer->language;
+    }
+}
+
 bool ms_dwarf_units(struct ms_dwarf *dwarf)
 {
-    MS_VECTOR(Dwarf_Die) units = {0};
+    struct units units = {0};
     Dwarf_CU *cu = NULL;
     Dwarf_Die unit, split;
     uint8_t kind;
     if (!dwarf->dwarf || dwarf->units)
         return dwarf->dwarf;
     while (dwarf_get_units(dwarf->dwarf, cu, &cu, NULL, &kind, &unit, &split) == 0) {
-        Dwarf_Die *added = ms_vector_add(&units);
+        Dwarf_Die *added = ms_vector_add(&units.list);
         if (!added)
             break;
         bool skeleton = kind == DW_UT_skeleton;
@@ -221,9 +255,13 @@ bool ms_dwarf_units(struct ms_dwarf *dwarf)
             skeleton = false;
         *added = skeleton ? split : unit;
     }
-    dwarf->units = units.items;
-    dwarf->unit_count = units.count;
-    return units.count > 0;
+    dwarf->own_count = units.list.count;
+    for (size_t i = 0; dwarf->common && i < units.list.count; i++)
+        add_imported(dwarf, &units, i);
+    free(units.common.slots);
+    dwarf->units = units.list.items;
+    dwarf->unit_count = units.list.count;
+    return units.list.count > 0;
 }
 
 /* --- scopes ----------------------------------------------------------------------------------- */
@@ -413,6 +451,7 @@ struct path {
     struct ms_types *types;
     struct ms_name_index *index;
     const struct ms_reader *reader; /* of the unit, or NULL */
+    const Dwarf_Die *unit;
     struct ms_type_map met; /* from identities to struct met */
     uint64_t identity;      /* of the name, by the addresses of its parts' texts */
     size_t size;
@@ -477,6 +516,45 @@ static bool names_anonymous(Dwarf_Die *die)
            !ms_die_name(&target);
 }
 
+static void index_children(struct path *path, Dwarf_Die *die, const char *limit, bool nested, unsigned depth);
+
+/* A namespace, a structure or a typedef, of which the path has the name. */
+static void index_named(struct path *path, const struct ms_child_walk *walk, int tag, bool nested, unsigned depth)
+{
+    Dwarf_Die die = walk->die;
+    bool structure = is_structure(tag);
+    bool new = tag == DW_TAG_namespace || tag == DW_TAG_module;
+    if (!new && !(structure && ms_die_flag(&die, DW_AT_declaration)))
+        new = add_definition(path, &die) && structure && nested;
+    if (new)
+        index_children(path, &die, walk->limit, nested, depth + 1);
+}
+
+/*
+ * A class that is defined outside of what it is declared in, as all of type units and A::B of "struct A::B {…}"
+ * are: its name is that of its declaration, not of where the walk is.
+ */
+static void index_declared(struct path *path, const struct ms_child_walk *walk, int tag, const char *name,
+                           unsigned depth)
+{
+    const size_t size = path->size;
+    const uint64_t identity = path->identity;
+    Dwarf_Die die = walk->die;
+    ms_auto_free char *before = strdup(path->text);
+    const char *scope = ms_dwarf_scope_name(path->types, &die);
+    /* The declaration may be in another unit; the walk goes on in this one. */
+    if (!before || (path->reader && !ms_reader_open(&path->types->reader, path->unit)))
+        return;
+    leave(path, 0, 0);
+    bool fits = !scope || enter(path, scope);
+    /* The texts of scopes are made anew for each unit: their addresses say nothing. */
+    path->identity = scope ? ms_hash_text(0, scope) : 0;
+    if (fits && enter(path, name))
+        index_named(path, walk, tag, true, depth);
+    memcpy(path->text, before, size + 1);
+    leave(path, size, identity);
+}
+
 static void index_children(struct path *path, Dwarf_Die *die, const char *limit, bool nested, unsigned depth)
 {
     struct ms_child_walk walk;
@@ -487,18 +565,15 @@ static void index_children(struct path *path, Dwarf_Die *die, const char *limit,
     for (bool more = ms_first_child_by(path->reader, die, limit, &walk); more; more = ms_next_child(&walk)) {
         int tag = ms_child_tag(&walk);
         bool space = tag == DW_TAG_namespace || tag == DW_TAG_module;
-        bool structure = is_structure(tag);
-        if (!space && !structure && (tag != DW_TAG_typedef || !names_anonymous(&walk.die)))
+        if (!space && !is_structure(tag) && (tag != DW_TAG_typedef || !names_anonymous(&walk.die)))
             continue;
         const char *name = ms_die_name(&walk.die);
-        if ((!name && !space) || !enter(path, name ? name : "(anonymous namespace)"))
-            continue;
-        bool new = space;
-        if (!space && !(structure && ms_die_flag(&walk.die, DW_AT_declaration)))
-            new = add_definition(path, &walk.die) && structure && nested;
-        if (new)
-            index_children(path, &walk.die, walk.limit, nested, depth + 1);
-        leave(path, before, identity);
+        if (name && nested && is_structure(tag) && dwarf_hasattr(&walk.die, DW_AT_specification)) {
+            index_declared(path, &walk, tag, name, depth);
+        } else if ((name || space) && enter(path, name ? name : "(anonymous namespace)")) {
+            index_named(path, &walk, tag, nested, depth);
+            leave(path, before, identity);
+        }
     }
 }
 
@@ -522,9 +597,11 @@ static struct ms_name_index *index_names(struct ms_types *types, struct ms_dwarf
             types->progress(types->context, "debug information", i, dwarf->unit_count);
         path->types = types;
         path->index = dwarf->names;
+        path->unit = unit;
         path->reader = ms_reader_open(&types->reader, unit) ? &types->reader : NULL;
         leave(path, 0, 0);
-        index_children(path, unit, MS_UNIT_END, language_of(unit) != MS_LANGUAGE_C, 0);
+        const struct ms_unit *known = ms_unit_of(types, unit);
+        index_children(path, unit, MS_UNIT_END, known && known->language != MS_LANGUAGE_C, 0);
     }
     if (path)
         free(path->met.slots);
@@ -563,13 +640,29 @@ const struct ms_type *ms_dwarf_named(struct ms_types *types, struct ms_dwarf *dw
     return found;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct definition *left = *(const struct definition *const *)a,
+                            *right = *(const struct definition *const *)b;
+    return left->die.addr < right->die.addr ? -1 : left->die.addr > right->die.addr;
+}
+
+/* Unit after unit: the scopes of few are kept. */
 void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf)
 {
     const struct ms_name_index *index = index_names(types, dwarf);
-    for (size_t i = 0; index && i < index->items.count; i++) {
+    size_t count = index ? index->items.count : 0;
+    ms_auto_free const struct definition **order = count ? malloc(count * sizeof *order) : NULL;
+    if (count && !order)
+        types->short_of_memory = true;
+    for (size_t i = 0; order && i < count; i++)
+        order[i] = &index->items.items[i];
+    if (order)
+        qsort(order, count, sizeof *order, by_place);
+    for (size_t i = 0; order && i < count; i++) {
         if (types->progress && i % (64 * PROGRESS_STEP) == 0)
-            types->progress(types->context, "types", i, index->items.count);
-        convert_definition(types, &index->items.items[i]);
+            types->progress(types->context, "types", i, count);
+        convert_definition(types, order[i]);
     }
 }
 

@@ -16,9 +16,12 @@
 struct ms_dwarf {
     struct ms_module module;
     size_t index;    /* among the modules of struct ms_symbols */
+    struct ms_types *types; /* that it belongs to */
     Dwarf *dwarf;    /* NULL: it has none */
+    Dwarf *common;   /* what several files share (dwz's .gnu_debugaltlink), or NULL */
     Dwarf_Addr bias; /* address in the target less address in DWARF */
-    Dwarf_Die *units; /* owned; in the order of dwarf_get_units(), of split units those of the .dwo */
+    Dwarf_Die *units; /* owned; in the order of dwarf_get_units(), of split units those of the .dwo; */
+    size_t own_count; /* … behind these, those of the common file that they import */
     struct ms_splits splits; /* private */
     size_t unit_count;
     struct ms_name_index *names;      /* private */

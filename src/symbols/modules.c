@@ -2,6 +2,7 @@
 #include <elf.h>
 #include <elfutils/libdwfl.h>
 #include <gelf.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "debugfile.h"
 #include "memscope/symbols.h"
 #include "modules.h"
+#include "rtti.h"
 #include "symtab.h"
 
 #define NO_MODULE UINT32_MAX
@@ -51,12 +53,19 @@ struct module {
     struct ms_symtab table;
 };
 
+/* A vtable without a symbol, and whose it is. */
+struct nameless {
+    uint64_t address;
+    char *class; /* owned */
+};
+
 struct ms_symbols {
     const struct ms_image *image;
     struct ms_debug_search search; /* what is common to all modules */
     char *sysroot, *debug_path;    /* owned */
     MS_VECTOR(struct module) modules;
     uint32_t *module_of; /* of each region, NO_MODULE for none; owned */
+    void *nameless;      /* struct nameless by address, of tsearch(); owned */
 };
 
 /* --- which regions make a module -------------------------------------------------------------- */
@@ -164,10 +173,17 @@ ms_result ms_symbols_new(const struct ms_image *image, const struct ms_symbols_o
     return error;
 }
 
+static void free_nameless(void *vtable)
+{
+    free(((struct nameless *)vtable)->class);
+    free(vtable);
+}
+
 void ms_symbols_free(struct ms_symbols *symbols)
 {
     if (!symbols)
         return;
+    tdestroy(symbols->nameless, free_nameless);
     for (size_t i = 0; i < symbols->modules.count; i++) {
         struct module *module = &symbols->modules.items[i];
         ms_symtab_free(&module->table);
@@ -492,12 +508,39 @@ unsigned ms_symbols_count(struct ms_symbols *symbols, uint64_t address, const ch
     return ms_symtab_count(&module->table, name);
 }
 
+static int nameless_by_address(const void *a, const void *b)
+{
+    const struct nameless *left = a, *right = b;
+    return left->address < right->address ? -1 : left->address > right->address;
+}
+
+/* The class of a vtable that has no symbol. */
+static const char *nameless_class(struct ms_symbols *symbols, uint64_t address)
+{
+    const struct nameless key = {.address = address};
+    struct nameless **known = tfind(&key, &symbols->nameless, nameless_by_address);
+    if (known)
+        return (*known)->class;
+    struct nameless *vtable = malloc(sizeof *vtable);
+    char *class = ms_rtti_class(symbols->image, address);
+    if (class && vtable) {
+        *vtable = (struct nameless){address, class};
+        if (tsearch(vtable, &symbols->nameless, nameless_by_address))
+            return class;
+    }
+    free(class);
+    free(vtable);
+    return NULL;
+}
+
 const char *ms_symbols_vtable_class(struct ms_symbols *symbols, uint64_t address)
 {
     static const char prefix[] = "vtable for ";
     struct ms_symbol *symbol = symbol_at(symbols, address);
-    if (!symbol || strncmp(symbol->name, "_ZTV", 4) != 0 ||
-        address - symbol->address < VTABLE_HEAD)
+    /* A label reaches as far as nothing else does, over what has lost its symbol too. */
+    if (!symbol || !symbol->size)
+        return module_at(symbols, address) ? nameless_class(symbols, address) : NULL;
+    if (strncmp(symbol->name, "_ZTV", 4) != 0 || address - symbol->address < VTABLE_HEAD)
         return NULL;
     const char *shown = ms_symbol_shown(symbol);
     return strncmp(shown, prefix, sizeof prefix - 1) ? shown : shown + sizeof prefix - 1;

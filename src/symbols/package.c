@@ -1,4 +1,5 @@
 /* Split units in a package (.dwp), which libdw reads from elfutils 0.191 on: of each unit a view is made. */
+#include <dwarf.h>
 #include <gelf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,13 +131,31 @@ static bool add_parts(struct view *view, Elf *package, const struct cu_index *in
            add_section(view, ".debug_str.dwo", SHT_PROGBITS, bytes, size);
 }
 
-static bool make_view(struct view *view, Elf *package, const struct cu_index *index, uint32_t row)
+/*
+ * The addresses of the unit are in the program's file, from where the skeleton says. libdw counts from the
+ * section's start when the unit itself says nothing (libdwP.h, __libdw_cu_addr_base), so the view has only these.
+ */
+static bool add_addresses(struct view *view, Dwarf_Die *skeleton)
+{
+    const uint8_t *bytes;
+    size_t size;
+    Dwarf_Attribute value;
+    Dwarf_Word base;
+    if ((!dwarf_attr(skeleton, DW_AT_addr_base, &value) && !dwarf_attr(skeleton, DW_AT_GNU_addr_base, &value)) ||
+        dwarf_formudata(&value, &base) != 0 ||
+        !ms_dwarf_section(dwarf_cu_getdwarf(skeleton->cu), "addr", &bytes, &size) || base > size)
+        return true;
+    return add_section(view, ".debug_addr.dwo", SHT_PROGBITS, bytes + base, size - base);
+}
+
+static bool make_view(struct view *view, Elf *package, const struct cu_index *index, uint32_t row,
+                      Dwarf_Die *skeleton)
 {
     GElf_Ehdr header;
     if (!view->elf || !view->names || !gelf_newehdr(view->elf, ELFCLASS64) || !gelf_getehdr(view->elf, &header))
         return false;
     view->names_size = 1; /* the first is the empty one */
-    if (!add_parts(view, package, index, row))
+    if (!add_parts(view, package, index, row) || !add_addresses(view, skeleton))
         return false;
     size_t last = view->names_size;
     if (last + sizeof ".shstrtab" > NAMES_SIZE)
@@ -165,7 +184,8 @@ static Elf *open_package(struct ms_splits *splits, const struct ms_debug_search 
     return splits->package;
 }
 
-bool ms_package_find(struct ms_splits *splits, const struct ms_debug_search *search, uint64_t id, Dwarf_Die *unit)
+bool ms_package_find(struct ms_splits *splits, const struct ms_debug_search *search, Dwarf_Die *skeleton,
+                     uint64_t id, Dwarf_Die *unit)
 {
     struct cu_index index;
     uint32_t row;
@@ -178,7 +198,7 @@ bool ms_package_find(struct ms_splits *splits, const struct ms_debug_search *sea
                             .names = calloc(1, NAMES_SIZE)};
     struct view view = {.elf = file.elf, .names = file.names};
     ms_split_close_fd(file.elf, fd);
-    if (make_view(&view, package, &index, row))
+    if (make_view(&view, package, &index, row, skeleton))
         return ms_split_keep(splits, file, id, unit);
     elf_end(file.elf);
     free(file.names);

@@ -173,7 +173,7 @@ void ms_mentions_find(struct ms_types *types, struct ms_dwarf *dwarf, struct ms_
     Dwarf_Half version;
     ms_dwarf_section(dwarf->dwarf, "addr", &scan.addresses, &scan.addresses_size);
     while (dwarf_get_units(dwarf->dwarf, cu, &cu, &version, &kind, &unit, &split) == 0 &&
-           scan.unit < dwarf->unit_count) {
+           scan.unit < dwarf->own_count) {
         if (types->progress && scan.unit % PROGRESS_STEP == 0)
             types->progress(types->context, "debug information", scan.unit, dwarf->unit_count);
         struct table table = find_table(&scan, &unit, version);
@@ -191,4 +191,9 @@ void ms_mentions_find(struct ms_types *types, struct ms_dwarf *dwarf, struct ms_
         }
         scan.unit++;
     }
+    /* What files share has no addresses, but thread-local variables may be the same in several. */
+    scan.extent.size = 0;
+    for (const uint8_t *start, *end; scan.unit < dwarf->unit_count; scan.unit++)
+        if (ms_unit_bytes(&dwarf->units[scan.unit], &start, &end))
+            scan_direct(&scan, start, end);
 }

@@ -73,7 +73,8 @@ bool ms_split_find(struct ms_splits *splits, const struct ms_debug_search *searc
     free(path);
     struct ms_split file = {.elf = fd >= 0 ? elf_begin(fd, ELF_C_READ_MMAP_PRIVATE, NULL) : NULL};
     ms_split_close_fd(file.elf, fd);
-    return (file.elf && ms_split_keep(splits, file, id, unit)) || ms_package_find(splits, search, id, unit);
+    return (file.elf && ms_split_keep(splits, file, id, unit)) ||
+           ms_package_find(splits, search, skeleton, id, unit);
 }
 
 void ms_splits_free(struct ms_splits *splits)

@@ -29,8 +29,9 @@ struct ms_splits {
  */
 bool ms_split_find(struct ms_splits *splits, const struct ms_debug_search *search, Dwarf_Die *skeleton,
                    Dwarf_Die *unit);
-/* The unit with ID in the package. */
-bool ms_package_find(struct ms_splits *splits, const struct ms_debug_search *search, uint64_t id, Dwarf_Die *unit);
+/* The unit of SKELETON, with ID, in the package. */
+bool ms_package_find(struct ms_splits *splits, const struct ms_debug_search *search, Dwarf_Die *skeleton,
+                     uint64_t id, Dwarf_Die *unit);
 
 /* Ends the need of ELF, which may be NULL, for FD, and closes that. */
 void ms_split_close_fd(Elf *elf, int fd);

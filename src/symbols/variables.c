@@ -115,11 +115,16 @@ static void resolve(struct resolving *r, Dwarf_Die *die, const char *limit, void
     }
 }
 
-/* The source file that DIE was written in: link-time optimisation puts all variables into a unit of its own. */
+/*
+ * The source file that DIE was written in: link-time optimisation puts all variables into a unit of its own, and
+ * dwz those that are alike into units without a name.
+ */
 static const char *source_of(Dwarf_Die *die)
 {
     Dwarf_Die origin;
-    return ms_dwarf_unit_name(ms_die_reference(die, DW_AT_abstract_origin, &origin) ? &origin : die);
+    const char *name = ms_dwarf_unit_name(ms_die_reference(die, DW_AT_abstract_origin, &origin) ? &origin : die);
+    const char *declared = name ? NULL : dwarf_decl_file(die), *slash = declared ? strrchr(declared, '/') : NULL;
+    return name ? name : slash ? slash + 1 : declared;
 }
 
 static void make_variable(struct ms_types *types, const struct ms_dwarf *dwarf, struct ms_mention *mention)
