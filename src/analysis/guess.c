@@ -50,7 +50,10 @@ static struct ms_error *collect(struct guesser *g)
     struct ms_error *error = NULL;
     for (uint32_t id = 0; !error && id < count; id++) {
         const struct ms_type *type = ms_type_by_id(g->t->shapes.types, id);
-        if (type->kind != MS_TYPE_STRUCT || !type->complete || type->size < 16 || !type->name[0])
+        if (type->kind != MS_TYPE_STRUCT || type->size < 16 || !type->name[0])
+            continue; /* what is only declared has no size; its definition comes by itself */
+        type = ms_type_complete(g->t->shapes.types, type);
+        if (!type->complete)
             continue;
         struct candidate *slot = ms_vector_add(&g->list);
         if (slot)

@@ -47,7 +47,8 @@ static int judge(struct ms_typing *t, const struct ms_type *to, uint64_t target)
         return 0;
     if (type && slot->level >= MS_LEVEL_VALUE)
         return ms_begins_with(&t->shapes, type, to) || ms_begins_with(&t->shapes, to, type) ? 1 : -1;
-    return ms_fits(to->size, usable);
+    /* A flexible array may be of any size. */
+    return ms_fits(to->size, usable) || ms_shape_of(&t->shapes, to)->tail;
 }
 
 /* The same for LINK and the others at its place. */
