@@ -107,6 +107,9 @@ const struct ms_type *ms_type_nested(struct ms_types *types, const struct ms_typ
  */
 ms_result ms_types_read_all(struct ms_types *types);
 
+/* Is TYPE the target's own code's, as far as is known? Not what only the C library has. */
+bool ms_type_is_own(struct ms_types *types, const struct ms_type *type);
+
 /* What is found at an address. */
 struct ms_place_type {
     const struct ms_variable *variable; /* NULL: none */

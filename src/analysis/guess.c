@@ -53,7 +53,7 @@ static struct ms_error *collect(struct guesser *g)
         if (type->kind != MS_TYPE_STRUCT || type->size < 16 || !type->name[0])
             continue; /* what is only declared has no size; its definition comes by itself */
         type = ms_type_complete(g->t->shapes.types, type);
-        if (!type->complete)
+        if (!type->complete || !ms_type_is_own(g->t->shapes.types, type))
             continue;
         struct candidate *slot = ms_vector_add(&g->list);
         if (slot)

@@ -569,7 +569,9 @@ void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf)
     for (size_t i = 0; index && i < index->items.count; i++) {
         if (types->progress && i % (64 * PROGRESS_STEP) == 0)
             types->progress(types->context, "types", i, index->items.count);
-        convert_definition(types, &index->items.items[i]);
+        const struct ms_type *type = convert_definition(types, &index->items.items[i]);
+        if (type)
+            type->source->own = true;
     }
 }
 
