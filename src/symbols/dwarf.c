@@ -176,6 +176,9 @@ const char *ms_dwarf_unit_name(Dwarf_Die *die)
 {
     Dwarf_Die unit;
     const char *name = dwarf_diecu(die, &unit, NULL, NULL) ? ms_die_name(&unit) : NULL;
+    /* rustc's units are no files: "main.rs/@/crate.6272be4f5aae6f27-cgu.04". */
+    const char *file = name && strstr(name, "/@/") ? dwarf_decl_file(die) : NULL;
+    name = file && *file != '<' ? file : name;
     const char *slash = name ? strrchr(name, '/') : NULL;
     return slash && slash[1] ? slash + 1 : name;
 }
