@@ -140,7 +140,6 @@ static void take_doubtful(struct ms_typing *t)
     for (size_t i = 0; i < t->doubtful.count; i++) {
         struct ms_claim claim = t->doubtful.items[i];
         claim.guess = true;
-        claim.doubtful = false;
         ms_claim(t, &claim);
     }
     ms_settle_claims(t);

@@ -373,7 +373,8 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
         (level == MS_LEVEL_POINTERS && (slot->level > level || !are_pointers(t, type, start, usable))))
         return;
     if (claim->guess) {
-        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, &agreed, false))
+        /* A flexible array would fit whatever is there now: not by a word that may be stale. */
+        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, &agreed, !claim->doubtful))
             ms_guess_block(t, start, type);
     } else if (is_believed(t, claim, type, level, start, slot)) {
         rise(t, claim, type, level, start, slot);
