@@ -5,13 +5,17 @@
 
 /* More structures of one size than this, and a guess among them is worth nothing. */
 #define CANDIDATES_MAX 256u
+/* So many blocks of one size are compared with all candidates, the others with those that any of these may be. */
+#define LOOKED_AT_MAX 10000u
 /* Share of bytes that must be without a type before all debug information is read for guesses. */
 #define UNTYPED_SHARE 50u
 
 struct candidate {
     uint64_t usable; /* of a block that malloc gives for it */
     const struct ms_type *type;
-    bool live; /* some block is one for certain */
+    bool live;   /* some block is one for certain */
+    bool suited; /* some block was looked at that it may be */
+    uint64_t looked_at; /* of the first of a size: blocks of that size that were compared with all */
 };
 
 struct guesser {
@@ -57,7 +61,7 @@ static struct ms_error *collect(struct guesser *g)
             continue;
         struct candidate *slot = ms_vector_add(&g->list);
         if (slot)
-            *slot = (struct candidate){ms_usable_for(type->size), type, live[id]};
+            *slot = (struct candidate){.usable = ms_usable_for(type->size), .type = type, .live = live[id]};
         else
             error = ms_error_nomem("guesses");
     }
@@ -99,10 +103,12 @@ static const struct ms_type *only_one(struct guesser *g, uint64_t start, const s
     const uint64_t usable = ms_usable(g->t->heap, start);
     const struct ms_type *one = NULL;
     const size_t first = first_of_size(g, usable);
+    const bool sparing = g->list.items[first].looked_at > LOOKED_AT_MAX;
     for (size_t i = first; i < g->list.count && g->list.items[i].usable == usable; i++) {
-        const struct candidate *c = &g->list.items[i];
-        if ((live && !c->live) || !suits(g->t, c->type, start, slot))
+        struct candidate *c = &g->list.items[i];
+        if ((live && !c->live) || (sparing && !c->suited) || !suits(g->t, c->type, start, slot))
             continue;
+        c->suited = true;
         if (i - first >= CANDIDATES_MAX || (one && !ms_same_type(one, c->type)))
             return NULL;
         one = c->type;
@@ -126,6 +132,7 @@ static void guess_block(struct guesser *g, uint64_t start)
     if (!slot || slot->level >= MS_LEVEL_GUESS || first == g->list.count ||
         g->list.items[first].usable != ms_usable(g->t->heap, start) || !has_pointer(g->t, start))
         return;
+    g->list.items[first].looked_at++;
     const struct ms_type *type = only_one(g, start, slot, true);
     type = type ? type : only_one(g, start, slot, false);
     if (type)
