@@ -57,8 +57,15 @@ struct ms_sink {
     bool (*retry)(void *self, bool walked);
 };
 
+/* How much of the target's memory is kept; ms_image.kind says what came of it. */
+enum ms_want {
+    MS_WANT_LEAN,
+    MS_WANT_FULL_IF_CHEAP, /* all bytes when they take a third of what memory is available, or less */
+    MS_WANT_FULL,          /* all bytes; what does not fit is lean, with a warning */
+};
+
 struct ms_capture_options {
-    bool full;        /* all bytes are wanted: types, TUI, cores */
+    enum ms_want want;
     bool account;     /* smaps' figures are wanted */
     unsigned attempts; /* stops to try when the sink asks for another; 0 means 8 */
     const char *exe;     /* for cores: the executable, or NULL */

@@ -102,9 +102,13 @@ const struct ms_type *ms_type_nested(struct ms_types *types, const struct ms_typ
 
 /*
  * Reads all units of all modules that are needed to call each structure that the target's own code
- * defines: candidates for guesses. They have the ids below ms_type_count() then.
+ * defines, that of the C library not among it: candidates for guesses. They have the ids below
+ * ms_type_count() then.
  */
 ms_result ms_types_read_all(struct ms_types *types);
+
+/* Is TYPE the target's own code's, as far as is known? Not what only the C library has. */
+bool ms_type_is_own(struct ms_types *types, const struct ms_type *type);
 
 /* What is found at an address. */
 struct ms_place_type {

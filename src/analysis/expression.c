@@ -1,4 +1,4 @@
-/* A chain of pointers as an expression that C and gdb can evaluate. */
+/* A chain of pointers as an expression that gdb can evaluate, in C or in Rust. */
 #include "expression.h"
 
 #include <ctype.h>
@@ -248,6 +248,125 @@ static struct ms_error *finish(struct writer *w, int64_t into)
     return NULL;
 }
 
+/* --- Rust -------------------------------------------------------------------------------------- */
+
+/*
+ * gdb's Rust knows paths of plain names, no `{closure}`, `<impl …>` or `dyn`; and a Box is none of them, for it
+ * is a pointer to DWARF.
+ */
+static bool has_rust_name(const char *name)
+{
+    if (strstr(name, "dyn ") || strstr(name, "boxed::Box<"))
+        return false;
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && !strchr("_:<>, ", *name))
+            return false;
+    return true;
+}
+
+static const struct ms_member *member_called(const struct ms_type *type, const char *name, size_t length)
+{
+    for (size_t i = 0; i < type->member_count; i++) {
+        const struct ms_member *m = &type->members[i];
+        if (m->name && strlen(m->name) == length && strncmp(m->name, name, length) == 0)
+            return m;
+    }
+    return NULL;
+}
+
+/* Has an enum variants beside M that may lie where that does? */
+static bool is_one_of_many(struct ms_types *types, const struct ms_type *type, const struct ms_member *m)
+{
+    for (size_t i = 0; m->tagged && i < type->member_count; i++) {
+        const struct ms_member *other = &type->members[i];
+        if (other != m && other->tagged && complete(types, other->type)->member_count)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * PATH in a value of TYPE (ms_type_path()) as gdb's Rust has it: ".Some.__0.next" is ".0.next", for the variant
+ * that is there goes without saying. NULL when it cannot be told which that is, or TYPE has no such member. Owned
+ * by the caller.
+ */
+static char *rust_path(struct ms_types *types, const struct ms_type *type, const char *path)
+{
+    char *text = calloc(strlen(path) + 1, 1), *out = text;
+    while (text && *path) {
+        size_t length = 1 + strcspn(path + 1, ".[");
+        type = complete(types, type);
+        const struct ms_member *m = *path == '.' ? member_called(type, path + 1, length - 1) : NULL;
+        if (m ? is_one_of_many(types, type, m)
+              : *path == '.' || type->kind != MS_TYPE_ARRAY || !type->target) {
+            free(text);
+            return NULL;
+        }
+        bool numbered = m && length > 3 && strncmp(path, ".__", 3) == 0 && isdigit((unsigned char)path[3]);
+        if (!m || !m->tagged)
+            out += sprintf(out, "%s%.*s", numbered ? "." : "", (int)(length - (numbered ? 3 : 0)),
+                           path + (numbered ? 3 : 0));
+        type = m ? m->type : type->target;
+        path += length;
+    }
+    return text;
+}
+
+/* The value as a number, BY bytes behind. */
+static struct ms_error *rust_number(struct writer *w, int64_t by)
+{
+    uint64_t size = by < 0 ? -(uint64_t)by : (uint64_t)by;
+    w->type = NULL;
+    if (by == 0)
+        return write_text(w, "(%s as usize)", w->text);
+    return write_text(w, "(%s as usize %c %" PRIu64 ")", w->text, by < 0 ? '-' : '+', size);
+}
+
+static struct ms_error *rust_untyped(struct writer *w, int64_t by)
+{
+    MS_TRY(rust_number(w, by));
+    return write_text(w, "*(%s as *mut usize)", w->text);
+}
+
+/* A member of a pointer is one of what it points to. */
+static struct ms_error *rust_step(struct writer *w, const struct ms_expression_step *step)
+{
+    const struct ms_type *type = complete(w->types, step->what.type), *leaf = NULL;
+    const int64_t by = (int64_t)step->offset - step->into, from = step->into - (int64_t)step->what.at;
+    struct spot spot;
+    const bool same = from == 0 && points_to(w, w->type, type);
+    if (!locate(&step->what, type, step->offset, &spot) || (!same && !has_rust_name(type->name)))
+        return rust_untyped(w, by);
+    ms_auto_free char *path = ms_type_path(w->types, type, spot.rest, WORD, &leaf);
+    ms_auto_free char *inside = path ? rust_path(w->types, type, path) : NULL;
+    if (!inside || leaf->kind != MS_TYPE_POINTER || leaf->size != WORD)
+        return rust_untyped(w, by);
+    if (from)
+        MS_TRY(rust_number(w, -from));
+    if (!same)
+        MS_TRY(write_text(w, "(%s as *mut %s)", w->text, type->name));
+    w->type = leaf;
+    if (spot.element || *inside != '.')
+        return write_text(w, "%s[%" PRIu64 "]%s", w->text, spot.element, inside);
+    return write_text(w, "%s%s", w->text, inside);
+}
+
+static struct ms_error *express_rust(struct ms_types *types, const char *text, const struct ms_type *type,
+                                     const struct ms_expression_step *steps, size_t count, char **expression)
+{
+    struct writer w = {.types = types, .type = type};
+    struct ms_error *error = write_text(&w, "%s", text);
+    for (size_t i = 0; !error && i + 1 < count; i++)
+        error = rust_step(&w, &steps[i]);
+    if (!error && steps[count - 1].into)
+        error = rust_number(&w, -steps[count - 1].into);
+    if (error)
+        free(w.text);
+    else
+        *expression = w.text;
+    return error;
+}
+
 ms_result ms_express_from(struct ms_types *types, const char *text, const struct ms_type *type,
                           const struct ms_expression_step *steps, size_t count, char **expression)
 {
@@ -282,6 +401,7 @@ static bool is_identifier(const char *name)
 /* What is known of the root's word beyond its name. */
 struct root_type {
     const struct ms_type *type; /* of the variable's member that it is, or NULL */
+    const struct ms_type *variable; /* the variable's, or NULL */
     uint64_t offset;            /* in the variable */
     bool ambiguous;             /* C++ would not know which member is meant */
 };
@@ -296,6 +416,7 @@ static struct ms_error *type_of_root(struct ms_types *types, const struct ms_pla
     if (!found.variable)
         return NULL;
     free(ms_type_path(types, complete(types, found.variable->type), found.offset, WORD, &what->type));
+    what->variable = found.variable->type;
     what->offset = found.offset;
     what->ambiguous = is_ambiguous(types, found.variable->type, found.offset);
     if (what->type && is_reference(what->type))
@@ -372,6 +493,23 @@ static bool is_rust(struct ms_symbols *symbols, const struct ms_type *root, cons
     return rust || (!known && symbols && ms_symbols_address(symbols, "rust_eh_personality", NULL));
 }
 
+/* A root that is a variable of Rust, in Rust. */
+static struct ms_error *express_variable(struct ms_types *types, const struct ms_place *root,
+                                         const struct root_type *what, const struct ms_expression_step *steps,
+                                         size_t count, char **expression)
+{
+    const size_t length = head_length(root->variable);
+    ms_auto_free char *head = strndup(root->variable, length);
+    ms_auto_free char *rest = rust_path(types, what->variable, root->variable + length);
+    ms_auto_free char *text = NULL;
+    if (!head || !rest || root->function || !has_rust_name(head) || count > MS_EXPRESSION_STEPS || !count)
+        return NULL;
+    if (asprintf(&text, "%s%s", head, rest) >= 0)
+        return express_rust(types, text, what->type, steps, count, expression);
+    text = NULL;
+    return ms_error_nomem("an expression");
+}
+
 ms_result ms_express(struct ms_types *types, struct ms_symbols *symbols, const struct ms_place *root,
                      const struct ms_expression_step *steps, size_t count, char **expression)
 {
@@ -383,6 +521,8 @@ ms_result ms_express(struct ms_types *types, struct ms_symbols *symbols, const s
         return NULL;
     if (root->variable)
         MS_TRY(type_of_root(types, root, &what));
+    if (what.variable && what.variable->language == MS_LANGUAGE_RUST)
+        return express_variable(types, root, &what, steps, count, expression);
     if (is_rust(symbols, what.type, steps, count))
         return NULL;
     if (root->variable)

@@ -5,13 +5,17 @@
 
 /* More structures of one size than this, and a guess among them is worth nothing. */
 #define CANDIDATES_MAX 256u
+/* So many blocks of one size are compared with all candidates, the others with those that any of these may be. */
+#define LOOKED_AT_MAX 10000u
 /* Share of bytes that must be without a type before all debug information is read for guesses. */
 #define UNTYPED_SHARE 50u
 
 struct candidate {
     uint64_t usable; /* of a block that malloc gives for it */
     const struct ms_type *type;
-    bool live; /* some block is one for certain */
+    bool live;   /* some block is one for certain */
+    bool suited; /* some block was looked at that it may be */
+    uint64_t looked_at; /* of the first of a size: blocks of that size that were compared with all */
 };
 
 struct guesser {
@@ -50,11 +54,14 @@ static struct ms_error *collect(struct guesser *g)
     struct ms_error *error = NULL;
     for (uint32_t id = 0; !error && id < count; id++) {
         const struct ms_type *type = ms_type_by_id(g->t->shapes.types, id);
-        if (type->kind != MS_TYPE_STRUCT || !type->complete || type->size < 16 || !type->name[0])
+        if (type->kind != MS_TYPE_STRUCT || type->size < 16 || !type->name[0])
+            continue; /* what is only declared has no size; its definition comes by itself */
+        type = ms_type_complete(g->t->shapes.types, type);
+        if (!type->complete || !ms_type_is_own(g->t->shapes.types, type))
             continue;
         struct candidate *slot = ms_vector_add(&g->list);
         if (slot)
-            *slot = (struct candidate){ms_usable_for(type->size), type, live[id]};
+            *slot = (struct candidate){.usable = ms_usable_for(type->size), .type = type, .live = live[id]};
         else
             error = ms_error_nomem("guesses");
     }
@@ -96,10 +103,12 @@ static const struct ms_type *only_one(struct guesser *g, uint64_t start, const s
     const uint64_t usable = ms_usable(g->t->heap, start);
     const struct ms_type *one = NULL;
     const size_t first = first_of_size(g, usable);
+    const bool sparing = g->list.items[first].looked_at > LOOKED_AT_MAX;
     for (size_t i = first; i < g->list.count && g->list.items[i].usable == usable; i++) {
-        const struct candidate *c = &g->list.items[i];
-        if ((live && !c->live) || !suits(g->t, c->type, start, slot))
+        struct candidate *c = &g->list.items[i];
+        if ((live && !c->live) || (sparing && !c->suited) || !suits(g->t, c->type, start, slot))
             continue;
+        c->suited = true;
         if (i - first >= CANDIDATES_MAX || (one && !ms_same_type(one, c->type)))
             return NULL;
         one = c->type;
@@ -123,6 +132,7 @@ static void guess_block(struct guesser *g, uint64_t start)
     if (!slot || slot->level >= MS_LEVEL_GUESS || !g->list.items || first >= g->list.count ||
         g->list.items[first].usable != ms_usable(g->t->heap, start) || !has_pointer(g->t, start))
         return;
+    g->list.items[first].looked_at++;
     const struct ms_type *type = only_one(g, start, slot, true);
     type = type ? type : only_one(g, start, slot, false);
     if (type)
@@ -137,7 +147,6 @@ static void take_doubtful(struct ms_typing *t)
     for (size_t i = 0; i < t->doubtful.count; i++) {
         struct ms_claim claim = t->doubtful.items[i];
         claim.guess = true;
-        claim.doubtful = false;
         ms_claim(t, &claim);
     }
     ms_settle_claims(t);

@@ -214,17 +214,21 @@ static struct ms_error *collect_root_word(struct builder *b)
 /* --- chains ------------------------------------------------------------------------------------ */
 
 /*
- * Where the word at ADDRESS points to in the block STEP. The index has unaligned pointers only nearly; the
- * word itself says it, where the image has it and it is a plain address.
+ * Where the word at ADDRESS points to in the block STEP. The index has unaligned pointers only nearly, in the odd
+ * unit of their granule; the word itself says it, where the image has it and it is a plain address. False: it is
+ * not known.
  */
-static int64_t exact_into(const struct builder *b, uint64_t address, const struct ms_step *step)
+static bool exact_into(const struct builder *b, uint64_t address, const struct ms_step *step, int64_t *into)
 {
     const uint64_t start = ms_granule_address(&b->scan->heap, step->start);
     uint64_t word;
     if (!address || !ms_image_read_word(b->image, address, &word) || word < start ||
-        word - start >= ms_block_size(&b->scan->heap, step->start))
-        return step->into;
-    return (int64_t)(word - start);
+        word - start >= ms_block_size(&b->scan->heap, step->start)) {
+        *into = step->into;
+        return step->into % (int64_t)MS_GRANULE == 0;
+    }
+    *into = (int64_t)(word - start);
+    return true;
 }
 
 /* The chain as an expression; that of a lost block begins with the address of its leader. */
@@ -243,7 +247,9 @@ static struct ms_error *express(struct builder *b, const struct ms_chain *from, 
         const struct ms_step *step = &from->steps.items[i];
         struct ms_known what;
         MS_TRY(ms_block_known(b->knowledge, step->start, &what));
-        steps[i] = (struct ms_expression_step){what.what, step->offset, exact_into(b, word, step)};
+        steps[i] = (struct ms_expression_step){.what = what.what, .offset = step->offset};
+        if (!exact_into(b, word, step, &steps[i].into))
+            return NULL;
         word = ms_granule_address(&b->scan->heap, step->start) + step->offset;
     }
     if (from->root)

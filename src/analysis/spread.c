@@ -47,7 +47,8 @@ static int judge(struct ms_typing *t, const struct ms_type *to, uint64_t target)
         return 0;
     if (type && slot->level >= MS_LEVEL_VALUE)
         return ms_begins_with(&t->shapes, type, to) || ms_begins_with(&t->shapes, to, type) ? 1 : -1;
-    return ms_fits(to->size, usable);
+    /* A flexible array may be of any size. */
+    return ms_fits(to->size, usable) || ms_shape_of(&t->shapes, to)->tail;
 }
 
 /* The same for LINK and the others at its place. */
@@ -372,7 +373,8 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
         (level == MS_LEVEL_POINTERS && (slot->level > level || !are_pointers(t, type, start, usable))))
         return;
     if (claim->guess) {
-        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, &agreed, false))
+        /* A flexible array would fit whatever is there now: not by a word that may be stale. */
+        if (level != MS_LEVEL_VALUE || is_plausible(t, type, start, &agreed, !claim->doubtful))
             ms_guess_block(t, start, type);
     } else if (is_believed(t, claim, type, level, start, slot)) {
         rise(t, claim, type, level, start, slot);

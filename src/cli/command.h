@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "memscope/capture.h"
 #include "memscope/output.h"
 
 /* The commands: NAME, whose function is ms_command_NAME, and help in one line. */
@@ -65,8 +66,8 @@ struct ms_session {
 /* Without a heap that is understood a report would be a lie: the error says WHAT cannot be done, and why. */
 ms_result ms_session_require_heap(const struct ms_session *session, const char *what);
 
-/* Takes the image and settles the heap; FULL and ACCOUNT as in struct ms_capture_options. */
-ms_result ms_session_open(const struct ms_common *common, bool full, bool account,
+/* Takes the image and settles the heap; WANT and ACCOUNT as in struct ms_capture_options. */
+ms_result ms_session_open(const struct ms_common *common, enum ms_want want, bool account,
                           struct ms_session *session);
 ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *session);
 /* The symbols, and types that are read with progress as they are asked for. */

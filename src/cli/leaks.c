@@ -183,7 +183,8 @@ ms_result ms_command_leaks(int argc, char **argv, enum ms_status *status)
     if (leaks.suppressions)
         MS_TRY(ms_suppressions_read(leaks.suppressions, &suppressions));
     struct ms_session session;
-    struct ms_error *error = ms_session_open(&leaks.common, leaks.full || leaks.show, false, &session);
+    enum ms_want want = leaks.full || leaks.show ? MS_WANT_FULL : MS_WANT_LEAN;
+    struct ms_error *error = ms_session_open(&leaks.common, want, false, &session);
     if (!error) {
         error = analyse(&leaks, &session, leaks.suppressions ? &suppressions : NULL, status);
         ms_session_close(&session);

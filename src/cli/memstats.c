@@ -68,7 +68,7 @@ ms_result ms_command_memstats(int argc, char **argv, enum ms_status *status)
     if (argp_parse(&argp, argc, argv, 0, NULL, &common) != 0)
         return ms_error_nomem("the command line");
     struct ms_session session;
-    MS_TRY(ms_session_open(&common, false, true, &session));
+    MS_TRY(ms_session_open(&common, MS_WANT_LEAN, true, &session));
     struct ms_error *error = analyse(&common, &session, status);
     ms_session_close(&session);
     return error;

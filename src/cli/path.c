@@ -147,7 +147,7 @@ ms_result ms_command_path(int argc, char **argv, enum ms_status *status)
     if (argp_parse(&argp, argc, argv, 0, NULL, &path) != 0)
         return ms_error_nomem("the command line");
     struct ms_session session;
-    MS_TRY(ms_session_open(&path.common, true, false, &session));
+    MS_TRY(ms_session_open(&path.common, MS_WANT_FULL, false, &session));
     struct ms_error *error = analyse(&path, &session, status);
     ms_session_close(&session);
     return error;

@@ -10,12 +10,12 @@ static bool shows_progress(const struct ms_common *common)
     return !common->quiet && isatty(STDERR_FILENO);
 }
 
-static ms_result capture(const struct ms_common *common, bool full, bool account,
+static ms_result capture(const struct ms_common *common, enum ms_want want, bool account,
                          struct ms_session *session)
 {
     MS_TRY(ms_scan_new(&session->scan));
     struct ms_capture_options options = {
-        .full = full,
+        .want = want,
         .account = account,
         .exe = common->exe,
         .sysroot = common->sysroot,
@@ -28,12 +28,12 @@ static ms_result capture(const struct ms_common *common, bool full, bool account
     return error;
 }
 
-ms_result ms_session_open(const struct ms_common *common, bool full, bool account,
+ms_result ms_session_open(const struct ms_common *common, enum ms_want want, bool account,
                           struct ms_session *session)
 {
     *session = (struct ms_session){0};
     MS_TRY(ms_report_file_check(common->output));
-    struct ms_error *error = capture(common, full, account, session);
+    struct ms_error *error = capture(common, want, account, session);
     if (!error)
         error = ms_scan_finish(session->scan, session->image);
     if (error)

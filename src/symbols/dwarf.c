@@ -176,6 +176,9 @@ const char *ms_dwarf_unit_name(Dwarf_Die *die)
 {
     Dwarf_Die unit;
     const char *name = dwarf_diecu(die, &unit, NULL, NULL) ? ms_die_name(&unit) : NULL;
+    /* rustc's units are no files: "main.rs/@/crate.6272be4f5aae6f27-cgu.04". */
+    const char *file = name && strstr(name, "/@/") ? dwarf_decl_file(die) : NULL;
+    name = file && *file != '<' ? file : name;
     const char *slash = name ? strrchr(name, '/') : NULL;
     return slash && slash[1] ? slash + 1 : name;
 }
@@ -662,7 +665,9 @@ void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf)
     for (size_t i = 0; order && i < count; i++) {
         if (types->progress && i % (64 * PROGRESS_STEP) == 0)
             types->progress(types->context, "types", i, count);
-        convert_definition(types, order[i]);
+        const struct ms_type *type = convert_definition(types, order[i]);
+        if (type)
+            type->source->own = true;
     }
 }
 

@@ -132,6 +132,8 @@ struct descent {
     uint64_t wanted;
     size_t steps;
     const struct ms_type *leaf;
+    const struct ms_type *derived; /* the structure whose bases are gone through … */
+    const struct ms_type *base;    /* … and which of them this is in; NULL: none */
     char *text; /* owned */
     size_t size, capacity;
 };
@@ -164,6 +166,7 @@ static bool descend_array(struct descent *d, const struct ms_type *array, uint64
     if (!size || offset % size + d->wanted > size)
         return true;
     snprintf(index, sizeof index, "[%llu]", (unsigned long long)(offset / size));
+    d->derived = array->target;
     return append(d, index) && descend(d, array->target, offset % size, depth + 1);
 }
 
@@ -184,11 +187,44 @@ static bool fits(const struct descent *d, const struct ms_member *member, uint64
     return flexible || (size >= d->wanted && offset - member->offset <= size - d->wanted);
 }
 
+/* How many members of TYPE and its bases are called NAME; two are as good as more. */
+static unsigned count_named(struct descent *d, const struct ms_type *type, const char *name, unsigned depth)
+{
+    unsigned count = 0;
+    type = ms_type_complete(d->types, type);
+    for (size_t i = 0; i < type->member_count && count < 2 && depth < DEPTH_MAX && d->steps < STEPS_MAX; i++) {
+        const struct ms_member *m = &type->members[i];
+        d->steps++;
+        if (m->name)
+            count += strcmp(m->name, name) == 0;
+        else if (m->type->kind == MS_TYPE_STRUCT || m->type->kind == MS_TYPE_UNION)
+            count += count_named(d, m->type, name, depth + 1);
+    }
+    return count;
+}
+
+/* ".name", or ".'Base'::name" when another base has one of that name too, as gdb wants it. */
+static bool append_member(struct descent *d, const char *name)
+{
+    if (!d->base || count_named(d, d->derived, name, 0) < 2)
+        return append(d, ".") && append(d, name);
+    return append(d, ".'") && append(d, d->base->name) && append(d, "'::") && append(d, name);
+}
+
 static bool enter_member(struct descent *d, const struct ms_member *member, uint64_t offset, unsigned depth)
 {
-    if (member->name && !(append(d, ".") && append(d, member->name)))
-        return false;
-    return descend(d, member->type, offset - member->offset, depth + 1);
+    const struct ms_type *base = d->base, *derived = d->derived;
+    bool good = !member->name || append_member(d, member->name);
+    if (member->base) {
+        d->base = member->type;
+    } else if (member->name) {
+        d->base = NULL;
+        d->derived = member->type;
+    }
+    good = good && descend(d, member->type, offset - member->offset, depth + 1);
+    d->base = base;
+    d->derived = derived;
+    return good;
 }
 
 /*
@@ -246,7 +282,7 @@ static bool descend(struct descent *d, const struct ms_type *type, uint64_t offs
 char *ms_type_path(struct ms_types *types, const struct ms_type *type, uint64_t offset, uint64_t wanted,
                    const struct ms_type **leaf)
 {
-    struct descent d = {.types = types, .wanted = wanted ? wanted : 1};
+    struct descent d = {.types = types, .wanted = wanted ? wanted : 1, .derived = type};
     type = ms_type_complete(types, type);
     bool endless = type->kind == MS_TYPE_ARRAY && type->count == 0;
     bool flexible = type->member_count && type->members[type->member_count - 1].type->kind == MS_TYPE_ARRAY &&

@@ -633,9 +633,36 @@ const struct ms_type *ms_type_nested(struct ms_types *types, const struct ms_typ
     return find_nested(types, type, name, 0);
 }
 
+/*
+ * The C library, in its parts, and what compilers bring: what these allocate has no type that a program would
+ * know, and their debug information is big.
+ */
+static bool is_system(struct ms_symbols *symbols, size_t index)
+{
+    static const char *const names[] = {
+        "libc.so", "libc-2.",   "libm.so", "libm-2.",  "libmvec", "libpthread", "libdl",    "librt",    "libutil",
+        "libanl",  "libresolv", "libnss_", "ld-linux", "ld-2.",   "ld.so",      "libgcc_s", "libstdc++",
+    };
+    struct ms_module module;
+    if (!ms_modules_probe(symbols, index, &module) || !module.name)
+        return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(module.name, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
 ms_result ms_types_read_all(struct ms_types *types)
 {
     for (size_t i = 0; i < types->module_count; i++)
-        ms_dwarf_read_all(types, ms_types_dwarf_at(types, i));
+        if (!is_system(types->symbols, i))
+            ms_dwarf_read_all(types, ms_types_dwarf_at(types, i));
     return types->short_of_memory ? ms_error_nomem("reading types") : NULL;
+}
+
+bool ms_type_is_own(struct ms_types *types, const struct ms_type *type)
+{
+    const struct ms_type_source *source = type->source;
+    const struct ms_unit *unit = source->die.addr ? ms_unit_of(types, &source->die) : NULL;
+    return source->own || (unit && unit->module != MS_MODULES_NONE && !is_system(types->symbols, unit->module));
 }

@@ -14,6 +14,7 @@ struct ms_type_source {
     uint64_t hash;      /* of all by which equal types are known */
     bool declaration;   /* only declared there */
     bool searched;      /* definition was looked for */
+    bool own;           /* a module that is not the C library's defines it too; known after ms_types_read_all() */
     const struct ms_type *definition; /* what it found, or NULL */
     size_t hole;        /* where in the name a declarator goes: "int (|)[3]" */
     struct ms_pointer_member *pointers; /* owned; valid when listed */

@@ -23,6 +23,8 @@
 #define EXEC_TRIES 50 /* a process may call exec as often as it likes; each try is short */
 /* A lean image takes at most this part of what it looks at, measured on heaps full of pointers. */
 #define LEAN_SHARE 3
+/* A full image is cheap that takes at most this part of the memory that is available. */
+#define CHEAP_SHARE 3
 #define HALT_PATIENCE_NS 500000000ull
 #define OWN_NEED (64ull << 20)
 #define LEAN_STORE (1ull << 20)
@@ -87,7 +89,10 @@ static struct ms_error *choose_kind(struct capture *c)
     struct ms_image *image = c->image;
     uint64_t own = ms_survey_bytes(image), available = ms_memory_available();
     uint64_t lean = own / LEAN_SHARE + OWN_NEED, full = lean + own;
-    image->kind = c->options->full ? MS_FULL : MS_LEAN;
+    bool cheap = own <= available / CHEAP_SHARE && full <= available;
+    image->kind = c->options->want == MS_WANT_FULL || (c->options->want == MS_WANT_FULL_IF_CHEAP && cheap)
+                      ? MS_FULL
+                      : MS_LEAN;
     if (image->kind == MS_FULL && full > available) {
         image->kind = MS_LEAN;
         ms_image_warn(image, "a full image needs %" PRIu64 " MiB and only %" PRIu64 " MiB of memory are available:"
@@ -136,9 +141,9 @@ static struct ms_error *measure(struct capture *c)
     ms_reserve_populate(&c->scratch, 0, MS_SURVEY_SCRATCH);
     MS_TRY(ms_proc_maps(c->image));
     MS_TRY(ms_survey(c->image, c->scratch.base));
-    MS_TRY(meet_threads(c->image, c->options->full));
-    ms_proc_find_epolls(c->image, &c->epolls);
     MS_TRY(choose_kind(c));
+    MS_TRY(meet_threads(c->image, c->options->want == MS_WANT_FULL || c->image->kind == MS_FULL));
+    ms_proc_find_epolls(c->image, &c->epolls);
     return make_room(c);
 }
 
@@ -327,7 +332,7 @@ static void release(struct capture *c)
 static struct ms_error *capture_once(struct capture *c, pid_t pid)
 {
     struct ms_image *image;
-    MS_TRY(ms_image_new(c->options->full ? MS_FULL : MS_LEAN, &c->image));
+    MS_TRY(ms_image_new(MS_LEAN, &c->image));
     image = c->image;
     image->pid = pid;
     if (asprintf(&image->origin, "process %d", pid) < 0) {

@@ -177,16 +177,18 @@ def a_file():
 
 @cases(2000000)
 def memory(blocks):
-    """Beside what `leaks` takes there are at most 48 bytes a block, and some for the program."""
+    """Beside what `leaks --full` takes there are at most 48 bytes a block, and some for debug information."""
     if os.environ.get("SANITIZERS") == "yes":
         return  # their own memory is more
-    target = harness.start("bigheap", blocks)
-    peak = {}
-    for command in ("leaks", "heap"):
-        run = harness.memscope(command, "-q", target.pid, expect=(0, 1), timeout=120,
-                               prefix=(sys.executable, "-c", PEAK))
-        peak[command] = int(run.err.split()[-1]) * 1024
-    each = (peak["heap"] - peak["leaks"]) / blocks
+    more = []
+    for count in (1000, blocks):
+        target, peak = harness.start("bigheap", count), {}
+        for command, *full in (("leaks", "--full"), ("heap",)):
+            run = harness.memscope(command, *full, "-q", target.pid, expect=(0, 1), timeout=120,
+                                   prefix=(sys.executable, "-c", PEAK))
+            peak[command] = int(run.err.split()[-1]) * 1024
+        more.append(peak["heap"] - peak["leaks"])
+    each = (more[1] - more[0]) / (blocks - 1000)
     check(each <= 48, "%.1f bytes a block" % each)
 
 

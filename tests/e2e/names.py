@@ -1,4 +1,5 @@
 # names.py - chains as expressions, names of roots, decoded members: gdb evaluates the same to the same.
+import re
 import sys
 
 import debugger
@@ -16,7 +17,7 @@ FIXTURES = {
     "types_c_split": (1, 1.0, 200),
     "types_cxx": (1, 0.8, 100),
     "types_cxx_clang": (1, 0.8, 100),
-    "types_rust": (1, 0.0, 0),
+    "types_rust": (1, 0.8, 20),
 }
 # What gdb cannot be asked: clang 14 leaves the function of this static without a name.
 UNKNOWN = {"types_c_clang": ("tree_root",)}
@@ -62,8 +63,9 @@ class Questions:
         self.expected.append((what, expected))
 
     def check(self, pid, name):
-        # threads wait in libc, where gdb speaks C; expressions about Rust are C too
-        options = ("-iex", "set language " + ("c++" if "cxx" in name else "c"))
+        # threads wait in libc, where gdb speaks C
+        language = "c++" if "cxx" in name else "rust" if "rust" in name else "c"
+        options = ("-iex", "set language " + language)
         wrong = []
         for question, (what, expected), answer in zip(
                 self.asked, self.expected, debugger.ask(pid, self.asked, options)):
@@ -121,9 +123,11 @@ def ask_expressions(questions, address, block, report):
     return len(given)
 
 
-def variable_of(root):
+def variable_of(root, rust):
     """A root's variable as gdb can be asked for it, in its frame."""
     name = root["variable"]
+    if rust:  # the variant that is there goes without saying, and members without a name are numbered
+        return re.sub(r"\.__(\d)", r".\1", re.sub(r"\.[A-Z]\w*(?=\.)", "", name))
     if root["kind"] in ("data", "tls") and root["function"] and root.get("frame") is None:
         return "%s::%s" % (root["function"].split("(")[0], name)
     if root["kind"] == "data" and root["unit"] and root["unit"].endswith(".c"):
@@ -131,22 +135,23 @@ def variable_of(root):
     return name
 
 
-def where_is(root):
+def where_is(root, rust):
     """What to ask for a root's variable, and what must be the answer."""
-    address, variable = int(root["address"] or "0", 16), variable_of(root)
+    address, variable = int(root["address"] or "0", 16), variable_of(root, rust)
+    cast = "(%s) as usize" if rust else "(void *) (%s)"
     if address and "saved register" not in root["name"]:
-        return dict(context(root), evaluate="(void *) &(%s)" % variable), is_address(address)
+        return dict(context(root), evaluate=cast % ("&(%s)" % variable)), is_address(address)
     # gdb knows no address of what is in a register, also where that is saved by the next frame
     first = int(root["first"], 16)
-    return dict(context(root), evaluate="(void *) (%s)" % variable), is_address(first)
+    return dict(context(root), evaluate=cast % variable), is_address(first)
 
 
-def ask_root(questions, chain):
+def ask_root(questions, chain, rust):
     """A root's variable is at the root's address, and its frame is of the function that is named."""
     root, first = chain["root"], chain["steps"][0]
     root["first"] = hex(int(first["address"], 16) + first["into"])
     if root["variable"]:
-        questions.add("root '%s'" % root["name"], *where_is(root))
+        questions.add("root '%s'" % root["name"], *where_is(root, rust))
     if root.get("frame") is not None and root["function"]:
         questions.add("frame of '%s'" % root["name"], dict(context(root), function=True),
                       is_function(root["function"]))
@@ -190,7 +195,7 @@ def as_gdb_says(name):
             root = chain["root"]
             if root and (root["name"], root["address"]) not in seen:
                 seen.add((root["name"], root["address"]))
-                ask_root(questions, chain)
+                ask_root(questions, chain, "rust" in name)
                 if root.get("frame") is not None and root["variable"]:
                     held.add((root["function"].split("(")[0], root["variable"].split(".")[0]))
         if "rust" not in name:

@@ -31,6 +31,22 @@ def types_of_leaks():
 
 
 @test
+def guesses_of_leaks():
+    """The one structure that fits size and pointers of what is lost, and what its members point to; of two none."""
+    target = harness.start("guessed")
+    blocks = {int(b["address"], 16): (b["type"] and b["type"].split(" +")[0], b["type_by"])
+              for b in leaks(target, "--list")["blocks"]}
+    expected = {"conn": ("struct conn", "guess"), "buf": ("struct buf", "guess"), "left": (None, None)}
+    seen = {name: 0 for name in expected}
+    for address, block in target.truth.blocks.items():
+        name = block[0].split(".")[0]
+        if name in expected:
+            seen[name] += 1
+            check_equal(blocks.get(address), expected[name], "%s at %#x" % (block[0], address))
+    check_equal(seen, {"conn": 30, "buf": 60, "left": 10}, "lost blocks")
+
+
+@test
 def members_of_leaks():
     """--show decodes the first block of each group: the fixture's square has a side of 1 and a long name."""
     target = harness.start("cxx", "leaky")

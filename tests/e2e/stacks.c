@@ -88,7 +88,7 @@ int main(int argc, char **argv)
     if (argc < 2)
         return 2;
     or_die(ms_scan_new(&scan));
-    struct ms_capture_options capture = {.full = argc > 2, .sink = ms_scan_sink(scan)};
+    struct ms_capture_options capture = {.want = argc > 2 ? MS_WANT_FULL : MS_WANT_LEAN, .sink = ms_scan_sink(scan)};
     or_die(ms_open_target(argv[1], &capture, &image));
     or_die(ms_scan_finish(scan, image));
     or_die(ms_symbols_new(image, &options, &symbols));

@@ -53,8 +53,12 @@ def check_sums(answers, report):
 
 
 def count(counts, text, by, blocks):
-    """Groups are of one element type: "struct entry []" is all arrays of them, whatever their length."""
-    key = re.sub(r"^(\.\.\.|[\d,]+ bytes) \+ | \[[\d,]*\]| \+ (tail|[\d,]+ bytes)", "", text), by
+    """
+    Groups are of one element type: "struct entry []" is all arrays of them, whatever their length; those
+    that are guessed are on their own, the others say the weakest of what their blocks have.
+    """
+    element = re.sub(r"^(\.\.\.|[\d,]+ bytes) \+ | \[[\d,]*\]| \+ (tail|[\d,]+ bytes)", "", text)
+    key = element, by == "guess"
     counts[key] = counts.get(key, 0) + blocks
 
 

@@ -57,7 +57,7 @@ static void run_target(int out)
 /* In a process that has given up its rights: 0 when all is as it should be, else what was not. */
 static int inspect(pid_t pid, uint64_t address, bool full)
 {
-    const struct ms_capture_options options = {.full = full};
+    const struct ms_capture_options options = {.want = full ? MS_WANT_FULL : MS_WANT_LEAN};
     struct ms_image *image;
     uint8_t bytes[SIZE];
     if (!become_nobody())

@@ -116,7 +116,7 @@ static struct world run(bool sysroot, char lines[64][256], size_t *count)
     struct world w = {0};
     char path[128];
     int ends[2];
-    struct ms_capture_options capture = {.full = true};
+    struct ms_capture_options capture = {.want = MS_WANT_FULL};
     struct ms_symbols_options options = {.sysroot = sysroot ? directory : NULL};
     snprintf(path, sizeof path, "%s/target", directory);
     assert_int_equal(pipe(ends), 0);

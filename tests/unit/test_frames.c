@@ -90,7 +90,7 @@ static noinline void start_descent(void)
 
 static void open_child(struct world *w, pid_t child, bool full)
 {
-    struct ms_capture_options capture = {.full = full};
+    struct ms_capture_options capture = {.want = full ? MS_WANT_FULL : MS_WANT_LEAN};
     struct ms_symbols_options options = {0};
     while (!truth->ready) {
         assert_int_equal(waitpid(child, NULL, WNOHANG), 0); /* it is still there */

@@ -483,7 +483,7 @@ static __attribute__((noinline)) int a_function_of_the_test(int x)
 static void test_live(void **state)
 {
     (void)state;
-    struct ms_capture_options capture = {.full = true};
+    struct ms_capture_options capture = {.want = MS_WANT_FULL};
     struct ms_symbols_options options = {0};
     struct world w = {0};
     uint64_t at = 1;

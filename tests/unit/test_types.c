@@ -258,7 +258,7 @@ static void test_ids(void **state)
 static int setup(void **state)
 {
     (void)state;
-    struct ms_capture_options capture = {.full = true};
+    struct ms_capture_options capture = {.want = MS_WANT_FULL};
     struct ms_symbols_options options = {0};
     pid_t child = fork();
     if (child == 0)

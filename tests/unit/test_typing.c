@@ -72,6 +72,12 @@ const struct ms_type *ms_type_nested(struct ms_types *t, const struct ms_type *t
     return NULL;
 }
 
+bool ms_type_is_own(struct ms_types *t, const struct ms_type *type)
+{
+    (void)t;
+    return type != NULL;
+}
+
 ms_result ms_types_read_all(struct ms_types *t)
 {
     (void)t;
