@@ -52,6 +52,11 @@ def context(root):
     return where
 
 
+# What gdb 13 cannot tell: thread-local variables of split units (DW_OP_constx), and members that bases share by
+# the short names that a decoded block has for them. No more than one question in twenty may end so.
+CANNOT = re.compile("Unhandled DWARF expression opcode|Request for member .* is ambiguous")
+
+
 class Questions:
     """Questions to gdb, each with what must be the answer; one run of gdb answers all."""
 
@@ -66,14 +71,18 @@ class Questions:
         # threads wait in libc, where gdb speaks C
         language = "c++" if "cxx" in name else "rust" if "rust" in name else "c"
         options = ("-iex", "set language " + language)
-        wrong = []
+        wrong, unable = [], 0
         for question, (what, expected), answer in zip(
                 self.asked, self.expected, debugger.ask(pid, self.asked, options)):
+            if CANNOT.search(str(answer.get("error"))):
+                unable += 1
+                continue
             said = expected(answer)
             if said is not None:
                 wrong.append("%s: %s: %s; gdb: %s" % (what, said, question, answer))
         check(not wrong, "%d of %d are not what gdb says:\n%s"
               % (len(wrong), len(self.asked), typetruth.some(wrong)))
+        check(unable <= len(self.asked) // 20, "gdb cannot answer %d of %d" % (unable, len(self.asked)))
         return len(self.asked)
 
 
