@@ -41,6 +41,11 @@ struct ms_root {
     bool chunk;       /* of a thread inside the allocator, which knows blocks by their headers */
 };
 
+/* Blocks and usable bytes. */
+struct ms_reach {
+    struct ms_tally reachable, possible, lost; /* lost: neither */
+};
+
 /* What a scan of an image gives: the heap's blocks, their edges, and the roots. */
 struct ms_scan {
     struct ms_heap heap;
@@ -48,6 +53,8 @@ struct ms_scan {
     struct ms_root *roots; /* owned by the scan */
     size_t root_count;
     MS_VECTOR(struct ms_hole) cached_stacks; /* of threads that have ended: no roots */
+    bool marked;            /* by ms_mark() */
+    struct ms_reach reach;  /* … and what it found */
     struct ms_scan_workers *workers; /* private */
 };
 
@@ -65,15 +72,10 @@ uint64_t ms_scan_module_address(const struct ms_scan *scan, uint64_t target);
 /* The target of the first word of START's block, or MS_NOTHING when that word is no pointer. */
 uint64_t ms_first_target(const struct ms_scan *scan, uint64_t start);
 
-/* Blocks and usable bytes. */
-struct ms_reach {
-    struct ms_tally reachable, possible, lost; /* lost: neither */
-};
-
 /*
  * Marks every live block as reached (chain of start pointers from a root), maybe
  * (some link is interior and nothing vouches for it) or neither, as memcheck
- * does. Free chunks keep nothing alive.
+ * does. Free chunks keep nothing alive. Another call tells what the first one found.
  */
 ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach);
 

@@ -26,6 +26,8 @@ struct ms_heap_options {
     size_t group_limit;  /* at most this many groups are kept … */
     size_t retainer_limit; /* … and this many retainers */
     struct ms_types *types;  /* NULL: blocks are not typed, and roots are called by symbols alone */
+    struct ms_knowledge *knowledge; /* of all blocks, to be used rather than a new one; or NULL */
+    bool keep_tree; /* the report gets the dominator tree */
 };
 
 /* What the blocks of a group have in common, and which member of ms_heap_group says it. */
@@ -96,7 +98,9 @@ struct ms_heap_report {
     MS_VECTOR(struct ms_suspect) suspects;       /* biggest first */
     bool complete; /* false: something could not be read or walked; warnings say what */
     bool types_sought;              /* typed tells something */
-    struct ms_knowledge *knowledge; /* what blocks are; owned */
+    struct ms_knowledge *knowledge; /* what blocks are; owned … */
+    bool shared;                    /* … unless it was given */
+    struct ms_dominators tree;      /* with options.keep_tree, else empty; owned */
 };
 
 /*

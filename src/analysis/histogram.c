@@ -337,7 +337,10 @@ static struct ms_error *build(struct builder *b, struct ms_image *image)
     const struct ms_heap_options *options = b->options;
     struct ms_reach reach;
     MS_TRY(ms_mark(b->scan, &reach));
-    MS_TRY(ms_knowledge_new(b->scan, image, b->symbols, options->types, MS_TYPE_ALL, &b->report->knowledge));
+    b->report->shared = options->knowledge;
+    b->report->knowledge = options->knowledge;
+    if (!options->knowledge)
+        MS_TRY(ms_knowledge_new(b->scan, image, b->symbols, options->types, MS_TYPE_ALL, &b->report->knowledge));
     MS_TRY(ms_find_dominators(b->scan, &b->tree));
     MS_TRY(add_blocks(b));
     MS_TRY(add_retained(b));
@@ -359,6 +362,10 @@ ms_result ms_heap_report(struct ms_scan *scan, struct ms_image *image, struct ms
                                       .types_sought = options->types, .complete = !image->incomplete};
     struct builder b = {.scan = scan, .symbols = symbols, .options = options, .report = report};
     struct ms_error *error = build(&b, image);
+    if (!error && options->keep_tree) {
+        report->tree = b.tree;
+        b.tree = (struct ms_dominators){0};
+    }
     ms_dominators_free(&b.tree);
     ms_reserve_free(&b.group_of);
     ms_vector_free(&b.groups);
@@ -375,7 +382,9 @@ void ms_heap_report_free(struct ms_heap_report *report)
     ms_vector_free(&report->groups);
     ms_vector_free(&report->retainers);
     ms_vector_free(&report->suspects);
-    ms_knowledge_free(report->knowledge);
+    ms_dominators_free(&report->tree);
+    if (!report->shared)
+        ms_knowledge_free(report->knowledge);
 }
 
 ms_result ms_each_live_block(const struct ms_scan *scan, const struct ms_heap_report *report,
