@@ -15,6 +15,7 @@ void tui_clear(struct tui_cell *cell)
     cell->length = 0;
     cell->style = TUI_PLAIN;
     cell->bar = -1;
+    cell->map_count = 0;
 }
 
 /* All of TEXT or nothing; a cell that is full takes no more. */
@@ -123,4 +124,17 @@ void tui_put_delta(struct tui_cell *cell, int64_t bytes, bool size)
     append(cell, bytes < 0 ? "-" : "+", 1);
     (size ? tui_put_size : tui_put_count)(cell, amount);
     cell->style = bytes < 0 ? TUI_GOOD : TUI_DOUBT;
+}
+
+/* Shapes that differ without colours too. */
+void tui_put_map(struct tui_cell *cell, enum tui_style style)
+{
+    static const char *const shapes[TUI_STYLES][2] = {
+        [TUI_LIVE] = {"#", "█"}, [TUI_FREE] = {".", "░"}, [TUI_LEAKED] = {"!", "▓"}, [TUI_DOUBT] = {"?", "▒"},
+    };
+    const char *shape = shapes[style][tui_utf8()];
+    if (cell->map_count == TUI_MAP_CELLS)
+        return;
+    cell->map[cell->map_count++] = (uint8_t)style;
+    append(cell, shape ? shape : " ", shape ? strlen(shape) : 1);
 }

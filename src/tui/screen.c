@@ -365,6 +365,21 @@ void tui_draw_bar(int y, int x, int width, double share, enum tui_style style, b
     }
 }
 
+/* Each character of a map has a style of its own, what is behind it the cell's. */
+static void draw_map(int y, int x, int width, const struct tui_cell *cell, bool selected)
+{
+    const char *at = cell->text;
+    for (unsigned i = 0; i < cell->map_count && (int)i < width; i++) {
+        int used;
+        size_t bytes = fitting(at, 1, &used);
+        attrset((int)attributes((enum tui_style)cell->map[i], selected));
+        mvaddnstr(y, x + (int)i, at, (int)bytes);
+        at += bytes;
+    }
+    int map = (int)cell->map_count;
+    draw(y, x + map, width - map, at, cell->style, selected);
+}
+
 void tui_draw_cell(int y, int x, int width, const struct tui_cell *cell, bool right, bool selected)
 {
     int used;
@@ -375,6 +390,10 @@ void tui_draw_cell(int y, int x, int width, const struct tui_cell *cell, bool ri
         return;
     }
     tui_draw_blank(y, x, width, TUI_PLAIN, selected);
+    if (cell->map_count) {
+        draw_map(y, x, width, cell, selected);
+        return;
+    }
     (void)fitting(cell->text, width, &used);
     draw(y, right && used < width ? x + width - used : x, width, cell->text, cell->style, selected);
 }

@@ -31,12 +31,15 @@ enum tui_style {
 /* --- cells: text that is safe for a terminal --------------------------------------------------- */
 
 #define TUI_CELL_BYTES 512u
+#define TUI_MAP_CELLS 64u
 
 struct tui_cell {
     char text[TUI_CELL_BYTES]; /* UTF-8, printable; only cell.c writes it */
     size_t length;
     enum tui_style style;
     double bar;  /* 0 … 1: a bar of this share is drawn in the column instead of text; negative: none */
+    uint8_t map[TUI_MAP_CELLS]; /* enum tui_style of the first characters, when they are a map */
+    unsigned map_count;         /* of these; 0: it is none */
 };
 
 void tui_clear(struct tui_cell *cell); /* empty, plain, no bar; the browser's calls begin with that */
@@ -48,6 +51,7 @@ void tui_put_name(struct tui_cell *cell, const char *name);                     
 void tui_put_bytes(struct tui_cell *cell, const uint8_t *bytes, size_t size);    /* quoted and escaped */
 void tui_put_size(struct tui_cell *cell, uint64_t bytes);                        /* "1.2 MiB" */
 void tui_put_count(struct tui_cell *cell, uint64_t count);                       /* "1,234" */
+void tui_put_map(struct tui_cell *cell, enum tui_style style);                   /* one character of a map */
 void tui_put_delta(struct tui_cell *cell, int64_t bytes, bool size);             /* "+1.2 MiB", "" for none; styled */
 
 /* --- columns and rows -------------------------------------------------------------------------- */
