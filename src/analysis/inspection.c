@@ -113,7 +113,8 @@ static struct ms_error *find_leaks(struct ms_inspection *in)
 {
     struct ms_facts *own = &in->own.facts;
     const struct ms_leak_options options = {
-        .kinds = 1u << MS_DEFINITE | 1u << MS_INDIRECT | 1u << MS_POSSIBLE, .list = true, .types = own->types,
+        .kinds = 1u << MS_DEFINITE | 1u << MS_INDIRECT | 1u << MS_POSSIBLE, .list = true, .index = true,
+        .types = own->types,
     };
     MS_TRY(require_heap(own));
     MS_TRY(ms_leaks(own->scan, own->image, own->symbols, &options, &in->own.leaks));
