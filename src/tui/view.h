@@ -33,7 +33,7 @@ struct tui_cell {
     size_t length;
     enum tui_style style;
     double bar;  /* 0 … 1: a bar of this share is drawn in the column instead of text; negative: none */
-    uint8_t map[TUI_MAP_CELLS]; /* enum tui_style of each character of the text, when it is a map */
+    uint8_t map[TUI_MAP_CELLS]; /* enum tui_style of the first characters, when they are a map */
     unsigned map_count;         /* of these; 0: it is none */
 };
 
@@ -124,7 +124,7 @@ struct tui_view {
 };
 
 /* All kinds, in the order of the tab bar; views.c. A new view is one file and one line there. */
-extern const struct tui_view_kind *const tui_kinds[]; /* NULL behind the last */
+extern const struct tui_view_kind *const tui_kinds[];
 extern const struct tui_view_kind tui_block; /* where addresses lead */
 
 /* Adds a row to view->rows; an error without memory. */
