@@ -1,4 +1,5 @@
 /* The overview: the verdicts, where resident memory goes, what grew, and how good the image is. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
