@@ -13,8 +13,8 @@
 
 enum { WHAT, MAP, SYSTEM, LIVE, LOST, FREE, FRAGMENTED, TCACHE, FASTBIN, TOP, BLOCKS };
 static const struct tui_column columns[] = {
-    [WHAT] = {.title = "arena", .width = 21},
-    [MAP] = {.title = "map"},
+    [WHAT] = {.title = "arena", .width = 21, .tree = true},
+    [MAP] = {.title = "map", .least = 32},
     [SYSTEM] = {.title = "system", .width = 9, .right = true, .weight = 8},
     [LIVE] = {.title = "live", .width = 9, .right = true, .weight = 7},
     [LOST] = {.title = "leaked", .width = 9, .right = true, .weight = 5},
@@ -230,7 +230,7 @@ static enum tui_style style_of(enum ms_chunk_state state)
 /* Characters of a map: as many as find room beside the figures that this width leaves. */
 static unsigned map_cells(const struct tui_view *view)
 {
-    return view->width < 60 ? 16 : view->width < 140 ? 32 : 64;
+    return view->width < 60 ? 16 : view->width < 180 ? 32 : 64;
 }
 
 /* Where character INDEX of COUNT begins; at a pane when it has several, as of these sums are there. */
@@ -413,7 +413,7 @@ static uint64_t address(const struct tui_view *view, const struct tui_row *row)
 }
 
 const struct tui_view_kind tui_arenas = {
-    .name = "arenas", .key = '5', .empty = "no arenas: memscope does not know this allocator's heap",
+    .name = "Arenas", .key = '5', .empty = "no arenas: memscope does not know this allocator's heap",
     .stage = MS_STAGE_MEMSTATS,
     .columns = columns, .column_count = sizeof columns / sizeof *columns, .sort = -1,
     .start = start, .release = release, .fill = fill, .open = open_row, .cell = cell_of, .headline = headline,

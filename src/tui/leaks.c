@@ -391,7 +391,7 @@ static uint64_t address(const struct tui_view *view, const struct tui_row *row)
 }
 
 const struct tui_view_kind tui_leaks = {
-    .name = "leaks", .key = '2', .empty = "no leaks: nothing is lost", .stage = MS_STAGE_LEAKS,
+    .name = "Leaks", .key = '2', .empty = "no leaks: nothing is lost", .stage = MS_STAGE_LEAKS,
     .columns = columns, .column_count = sizeof columns / sizeof *columns, .sort = SHARE,
     .start = start, .release = release, .fill = fill, .open = open_row, .cell = cell_of, .number = number,
     .headline = headline, .enter = enter, .address = address,

@@ -262,7 +262,7 @@ static uint64_t address(const struct tui_view *view, const struct tui_row *row)
 }
 
 const struct tui_view_kind tui_map = {
-    .name = "map", .key = '6', .empty = "no regions", .stage = MS_STAGE_MEMSTATS,
+    .name = "Map", .key = '6', .empty = "no regions", .stage = MS_STAGE_MEMSTATS,
     .columns = columns, .column_count = sizeof columns / sizeof *columns, .sort = RSS,
     .start = start, .release = release, .fill = fill, .open = open_row, .cell = cell_of, .number = number,
     .headline = headline, .enter = enter, .address = address,

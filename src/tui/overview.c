@@ -372,7 +372,7 @@ static bool enter(const struct tui_view *view, const struct tui_row *row, struct
 }
 
 const struct tui_view_kind tui_overview = {
-    .name = "overview", .key = '1', .empty = "nothing is known yet", .stage = MS_STAGE_COPY,
+    .name = "Overview", .key = '1', .empty = "nothing is known yet", .stage = MS_STAGE_COPY,
     .columns = columns, .column_count = sizeof columns / sizeof *columns, .sort = -1,
     .start = start, .release = release, .fill = fill, .cell = cell_of, .headline = headline, .enter = enter,
 };

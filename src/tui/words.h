@@ -20,8 +20,6 @@ bool tui_put_wrapped(struct tui_cell *cell, const char *text, unsigned width, un
 /* A number from words, for keys of rows: begin with 0, go on with what it returned. */
 uint64_t tui_hash(uint64_t hash, const char *words);
 
-extern const struct tui_view_kind tui_overview, tui_leaks, tui_arenas, tui_map;
-
 /* The kind of view that is reached by KEY, or NULL. */
 const struct tui_view_kind *tui_kind_of(char key);
 
