@@ -102,6 +102,15 @@ void tui_put_bytes(struct tui_cell *cell, const uint8_t *bytes, size_t size)
     append(cell, "\"", 1);
 }
 
+void tui_put_map(struct tui_cell *cell, enum tui_style style)
+{
+    static const char letters[TUI_STYLES] = {[TUI_LIVE] = 'L', [TUI_LEAKED] = '!', [TUI_FREE] = '.'};
+    if (cell->map_count >= TUI_MAP_CELLS || cell->map_count != cell->length)
+        return;
+    cell->map[cell->map_count++] = (uint8_t)style;
+    append(cell, letters[style] ? &letters[style] : "?", 1);
+}
+
 void tui_put_size(struct tui_cell *cell, uint64_t bytes)
 {
     char text[16];
@@ -124,17 +133,4 @@ void tui_put_delta(struct tui_cell *cell, int64_t bytes, bool size)
     append(cell, bytes < 0 ? "-" : "+", 1);
     (size ? tui_put_size : tui_put_count)(cell, amount);
     cell->style = bytes < 0 ? TUI_GOOD : TUI_DOUBT;
-}
-
-/* Shapes that differ without colours too. */
-void tui_put_map(struct tui_cell *cell, enum tui_style style)
-{
-    static const char *const shapes[TUI_STYLES][2] = {
-        [TUI_LIVE] = {"#", "█"}, [TUI_FREE] = {".", "░"}, [TUI_LEAKED] = {"!", "▓"}, [TUI_DOUBT] = {"?", "▒"},
-    };
-    const char *shape = shapes[style][tui_utf8()];
-    if (cell->map_count == TUI_MAP_CELLS)
-        return;
-    cell->map[cell->map_count++] = (uint8_t)style;
-    append(cell, shape ? shape : " ", shape ? strlen(shape) : 1);
 }

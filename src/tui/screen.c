@@ -365,19 +365,17 @@ void tui_draw_bar(int y, int x, int width, double share, enum tui_style style, b
     }
 }
 
-/* Each character of a map has a style of its own, what is behind it the cell's. */
+/* Over the letters, where the terminal can do better. */
 static void draw_map(int y, int x, int width, const struct tui_cell *cell, bool selected)
 {
-    const char *at = cell->text;
-    for (unsigned i = 0; i < cell->map_count && (int)i < width; i++) {
-        int used;
-        size_t bytes = fitting(at, 1, &used);
-        attrset((int)attributes((enum tui_style)cell->map[i], selected));
-        mvaddnstr(y, x + (int)i, at, (int)bytes);
-        at += bytes;
+    for (int i = 0; own.colors && i < width && i < (int)cell->map_count; i++) {
+        const enum tui_style style = (enum tui_style)cell->map[i];
+        attrset((int)attributes(style, selected));
+        if (tui_utf8() && style != TUI_DIM)
+            mvaddstr(y, x + i, style == TUI_LEAKED ? "▓" : style == TUI_FREE ? "░" : "█");
+        else
+            mvaddch(y, x + i, (unsigned char)cell->text[i]);
     }
-    int map = (int)cell->map_count;
-    draw(y, x + map, width - map, at, cell->style, selected);
 }
 
 void tui_draw_cell(int y, int x, int width, const struct tui_cell *cell, bool right, bool selected)
@@ -390,10 +388,8 @@ void tui_draw_cell(int y, int x, int width, const struct tui_cell *cell, bool ri
         return;
     }
     tui_draw_blank(y, x, width, TUI_PLAIN, selected);
-    if (cell->map_count) {
-        draw_map(y, x, width, cell, selected);
-        return;
-    }
     (void)fitting(cell->text, width, &used);
-    draw(y, right && used < width ? x + width - used : x, width, cell->text, cell->style, selected);
+    x = right && used < width ? x + width - used : x;
+    draw(y, x, width, cell->text, cell->style, selected);
+    draw_map(y, x, width, cell, selected);
 }

@@ -220,13 +220,18 @@ ms_result tui_table_refilled(struct tui_view *view)
 
 /* --- columns ----------------------------------------------------------------------------------- */
 
+static int least_width(const struct tui_column *column)
+{
+    return column->width ? (int)column->width : column->least ? (int)column->least : LEAST_FLEXIBLE;
+}
+
 /* Columns of the terminal that those with SHOWN need. */
 static int needed(const struct tui_view_kind *kind, const bool *shown)
 {
     int sum = 0;
     for (unsigned i = 0; i < kind->column_count; i++)
         if (shown[i])
-            sum += 1 + (kind->columns[i].width ? (int)kind->columns[i].width : LEAST_FLEXIBLE);
+            sum += 1 + least_width(&kind->columns[i]);
     return sum - 1;
 }
 
@@ -254,7 +259,7 @@ void tui_table_layout(struct tui_view *view, int width)
     int spare = width - needed(kind, shown), x = 0;
     for (unsigned i = 0; i < kind->column_count; i++) {
         struct tui_span *span = &view->table->spans[i];
-        int wanted = kind->columns[i].width ? (int)kind->columns[i].width : LEAST_FLEXIBLE + spare;
+        int wanted = least_width(&kind->columns[i]) + (kind->columns[i].width ? 0 : spare);
         *span = (struct tui_span){x, shown[i] && x < width ? wanted : 0};
         if (!kind->columns[i].width && span->width < LEAST_FLEXIBLE / 2 && shown[i])
             span->width = LEAST_FLEXIBLE / 2;
@@ -287,9 +292,12 @@ static void draw_titles(const struct tui_view *view, int y, int width, int mark)
     }
 }
 
-/* The column that has the tree: the one that takes what is left, else the first. */
+/* The column that has the tree: the one that says so, else that takes what is left, else the first. */
 static unsigned tree_column(const struct tui_view_kind *kind)
 {
+    for (unsigned i = 0; i < kind->column_count; i++)
+        if (kind->columns[i].tree)
+            return i;
     for (unsigned i = 0; i < kind->column_count; i++)
         if (!kind->columns[i].width)
             return i;
@@ -317,9 +325,9 @@ static void draw_row(const struct tui_view *view, const struct tui_row *row, int
     unsigned tree = view->kind->open ? tree_column(view->kind) : UINT32_MAX;
     tui_draw_blank(y, 0, width, TUI_PLAIN, selected);
     for (unsigned i = 0; i < view->kind->column_count; i++) {
-        struct tui_span span = t->spans[i];
+        struct tui_span span = row->wide && i == 0 ? (struct tui_span){0, width} : t->spans[i];
         struct tui_cell cell;
-        if (!span.width)
+        if (!span.width || (row->wide && i > 0))
             continue;
         tui_make_cell(view, row, i, &cell);
         if (row->heading && cell.style == TUI_PLAIN)

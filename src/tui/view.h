@@ -63,6 +63,8 @@ struct tui_column {
     bool descending;  /* sorted by, the biggest first */
     bool fixed;       /* not to be sorted by */
     bool delta;       /* only shown when there is an earlier snapshot */
+    bool tree;        /* rows are indented here; in no column: where width is 0 */
+    unsigned least;   /* of a column without width: what it gets before others go; 0: a usual amount */
     unsigned weight;  /* in a narrow terminal those with the least go first; 0 means never */
 };
 
@@ -73,6 +75,7 @@ struct tui_row {
     bool opens;       /* has rows below it, which tui_view_kind.open makes */
     bool open;        /* they are there */
     bool heading;     /* cannot be selected */
+    bool wide;        /* its first column takes the whole line, there are no others */
 };
 
 struct tui_rows {
@@ -137,6 +140,7 @@ struct tui_view {
 
 /* All kinds, in the order of the tab bar, then NULL; views.c. A new view is one file and one line there. */
 extern const struct tui_view_kind *const tui_kinds[];
+extern const struct tui_view_kind tui_overview, tui_leaks, tui_arenas, tui_map;
 extern const struct tui_view_kind tui_block; /* where addresses lead */
 
 /* Adds a row to view->rows; an error without memory. */

@@ -50,13 +50,9 @@ static bool number(const struct tui_view *view, const struct tui_row *row, unsig
     return column == 1 || column == 3;
 }
 
-static const struct tui_view_kind leaks = {
-    .name = "Leaks", .key = '2', .empty = "no leaks", .stage = MS_STAGE_LEAKS, .columns = columns, .column_count = 5,
-    .sort = 1, .fill = fill, .open = open_group, .cell = cell, .number = number,
-};
 static const struct tui_view_kind more = {
     .name = "Types", .key = '3', .empty = "no leaks", .stage = MS_STAGE_HEAP, .columns = columns, .column_count = 5,
-    .sort = 1, .fill = fill, .cell = cell, .number = number,
+    .sort = 1, .fill = fill, .open = open_group, .cell = cell, .number = number,
 };
 
 const struct tui_view_kind tui_block = {
@@ -64,4 +60,5 @@ const struct tui_view_kind tui_block = {
     .sort = 1, .fill = fill, .cell = cell, .number = number,
 };
 
-const struct tui_view_kind *const tui_kinds[] = {&leaks, &more, &tui_block, NULL};
+const struct tui_view_kind *const tui_kinds[] = {&tui_overview, &tui_leaks, &more, &tui_arenas, &tui_map, &tui_block,
+                                                  NULL};
