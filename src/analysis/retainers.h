@@ -12,12 +12,6 @@ struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_d
 struct ms_error *ms_name_retainers(const struct ms_scan *scan, struct ms_names *names,
                                    struct ms_heap_report *report);
 
-/* Is RETAINED more of the live heap than one should have? */
-static inline bool ms_is_suspect(const struct ms_heap_report *report, uint64_t retained)
-{
-    return retained / MS_SUSPECT_PERCENT > report->live.bytes / 100;
-}
-
 static inline double ms_share(uint64_t part, uint64_t whole)
 {
     return whole ? (double)part / (double)whole : 0;
