@@ -134,12 +134,11 @@ uint32_t ms_dominator_position(const struct ms_dominators *tree, const struct ms
 struct ms_children {
     struct ms_tops tops; /* the biggest: weight is what each retains, item its position; owned */
     uint64_t count;      /* of all of them */
-    bool too_many;       /* more than one had the patience for: the list is empty, the count only so far */
 };
 
-/* The MOST that retain most of the children of POSITION; goes over all of them, but not over more than PATIENCE. */
+/* The MOST that retain most of the children of POSITION; goes over all of them. */
 ms_result ms_dominator_children(const struct ms_dominators *tree, uint32_t position, size_t most,
-                                uint64_t patience, struct ms_children *children);
+                                struct ms_children *children);
 
 /* --- paths: who holds a block ------------------------------------------------------------------ */
 

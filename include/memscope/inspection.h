@@ -9,6 +9,7 @@
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
 #include "memscope/path.h"
+#include "memscope/regions.h"
 
 /* In the order in which they are made. */
 enum ms_stage {
@@ -43,6 +44,7 @@ struct ms_facts {
     struct ms_types *types;       /* COPY */
     struct ms_names *names;       /* COPY */
     const struct ms_memstats *memstats;
+    const struct ms_memory_map *map;    /* MEMSTATS */
     const struct ms_leak_report *leaks; /* every lost block is listed */
     struct ms_knowledge *knowledge;     /* TYPES; of all blocks */
     const struct ms_heap_report *heap;  /* by type, with all groups and the dominator tree */

@@ -418,28 +418,25 @@ static struct ms_error *find_members(struct builder *b, const struct ms_heap_gro
 }
 
 ms_result ms_find_group_blocks(struct ms_scan *scan, const struct ms_heap_report *report,
-                               const struct ms_heap_group *group, size_t most, struct ms_group_blocks *blocks)
+                               const struct ms_heap_group *group, size_t most, struct ms_owners *blocks)
 {
     const struct ms_heap_options options = {.by = MS_BY_TYPE};
     struct ms_heap_report same = *report; /* what a builder has is not constant */
     struct builder b = {.scan = scan, .options = &options, .report = &same};
     struct ms_tops tops = {.limit = most};
-    *blocks = (struct ms_group_blocks){0};
+    *blocks = (struct ms_owners){0};
     struct ms_error *error = find_members(&b, group, &tops, &blocks->count);
-    for (size_t i = 0; !error && i < tops.list.count; i++) {
-        struct ms_owner *owner = ms_vector_add(&blocks->list);
-        error = owner ? ms_describe_owner(scan, &report->tree, report, tops.list.items[i].item, owner)
-                      : ms_error_nomem(WHAT);
-    }
+    for (size_t i = 0; !error && i < tops.list.count; i++)
+        error = ms_add_owner(scan, &report->tree, report, tops.list.items[i].item, blocks);
     ms_tops_free(&tops);
     if (error)
-        ms_group_blocks_free(blocks);
+        ms_owners_free(blocks);
     return error;
 }
 
-void ms_group_blocks_free(struct ms_group_blocks *blocks)
+void ms_owners_free(struct ms_owners *owners)
 {
-    ms_vector_free(&blocks->list);
+    ms_vector_free(&owners->list);
 }
 
 ms_result ms_each_live_block(const struct ms_scan *scan, const struct ms_heap_report *report,

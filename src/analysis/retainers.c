@@ -10,8 +10,8 @@
 /* Each takes a search from the roots on. */
 #define ROOTS_NAMED 20u
 
-ms_result ms_describe_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
-                            const struct ms_heap_report *report, uint64_t start, struct ms_owner *owner)
+struct ms_error *ms_describe_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                   const struct ms_heap_report *report, uint64_t start, struct ms_owner *owner)
 {
     const struct ms_heap *heap = &scan->heap;
     const uint32_t position = ms_dominator_position(tree, heap, start);
@@ -29,6 +29,32 @@ ms_result ms_describe_owner(const struct ms_scan *scan, const struct ms_dominato
     };
     owner->preview_size = ms_block_preview(heap, start, owner->preview);
     return ms_known_text(report->knowledge, &known, &owner->type);
+}
+
+struct ms_error *ms_add_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
+                              const struct ms_heap_report *report, uint64_t start, struct ms_owners *owners)
+{
+    struct ms_owner *owner = ms_vector_add(&owners->list);
+    return owner ? ms_describe_owner(scan, tree, report, start, owner) : ms_error_nomem("the retainers");
+}
+
+ms_result ms_find_retained(const struct ms_scan *scan, const struct ms_heap_report *report, uint64_t start,
+                           size_t most, struct ms_owners *blocks)
+{
+    const struct ms_dominators *tree = &report->tree;
+    const uint32_t position = ms_dominator_position(tree, &scan->heap, start);
+    struct ms_children children = {0};
+    *blocks = (struct ms_owners){0};
+    if (position)
+        MS_TRY(ms_dominator_children(tree, position, most, &children));
+    blocks->count = children.count;
+    struct ms_error *error = NULL;
+    for (size_t i = 0; !error && i < children.tops.list.count; i++)
+        error = ms_add_owner(scan, tree, report, tree->start[children.tops.list.items[i].item], blocks);
+    ms_tops_free(&children.tops);
+    if (error)
+        ms_owners_free(blocks);
+    return error;
 }
 
 bool ms_is_suspect(const struct ms_heap_report *report, uint64_t retained)
@@ -94,7 +120,8 @@ struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_d
     /* No more than these can be suspects, whatever is asked for. */
     const size_t most_suspects = 100 / MS_SUSPECT_PERCENT, limit = options->retainer_limit;
     struct ms_children all;
-    MS_TRY(ms_dominator_children(tree, 0, limit > most_suspects ? limit : most_suspects, UINT64_MAX, &all));
+    MS_TRY(ms_dominator_children(tree, 0, limit > most_suspects ? limit : most_suspects, &all));
+    report->retainer_count = all.count;
     struct ms_error *error = NULL;
     for (size_t i = 0; !error && i < all.tops.list.count; i++) {
         const uint32_t position = (uint32_t)all.tops.list.items[i].item;

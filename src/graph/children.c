@@ -5,21 +5,18 @@
 
 /* In preorder the next child comes where the one before it ends. */
 ms_result ms_dominator_children(const struct ms_dominators *tree, uint32_t position, size_t most,
-                                uint64_t patience, struct ms_children *children)
+                                struct ms_children *children)
 {
     *children = (struct ms_children){.tops.limit = most};
     if (position > tree->count)
         return NULL;
     struct ms_error *error = NULL;
     for (uint32_t p = position + 1; !error && p < tree->end[position]; p = tree->end[p]) {
-        children->too_many = children->count >= patience;
-        if (children->too_many)
-            break;
         children->count++;
         error = ms_tops_add(&children->tops, tree->retained[p], p, WHAT);
     }
     ms_tops_cut(&children->tops);
-    if (error || children->too_many)
+    if (error)
         ms_tops_free(&children->tops);
     return error;
 }
