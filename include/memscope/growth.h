@@ -8,6 +8,7 @@
 #include "memscope/histogram.h"
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
+#include "memscope/regions.h"
 
 struct ms_change {
     int64_t blocks, bytes;
@@ -44,5 +45,12 @@ struct ms_memstats_growth {
 };
 void ms_account_growth(const struct ms_memstats *before, const struct ms_memstats *now,
                        struct ms_memstats_growth *growth);
+
+/* Of Rss, by use. */
+struct ms_map_growth {
+    int64_t total, uses[MS_USES];
+};
+void ms_map_growth(const struct ms_memory_map *before, const struct ms_memory_map *now,
+                   struct ms_map_growth *growth);
 
 #endif

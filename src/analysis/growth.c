@@ -192,3 +192,11 @@ void ms_account_growth(const struct ms_memstats *before, const struct ms_memstat
         growth->heap += ms_rows[row].heap ? growth->rows[row] : 0;
     }
 }
+
+void ms_map_growth(const struct ms_memory_map *before, const struct ms_memory_map *now,
+                   struct ms_map_growth *growth)
+{
+    growth->total = (int64_t)(now->total.rss - before->total.rss);
+    for (unsigned use = 0; use < MS_USES; use++)
+        growth->uses[use] = (int64_t)(now->uses[use].rss - before->uses[use].rss);
+}

@@ -44,6 +44,7 @@ struct ms_inspection {
         struct ms_facts facts;
         struct ms_memstats memstats;
         struct ms_memory_map map;
+        struct ms_heap_map heap_map;
         struct ms_leak_report leaks;
         struct ms_heap_report heap;
         struct ms_error *errors[MS_STAGES]; /* owned */
@@ -97,6 +98,10 @@ static struct ms_error *account(struct ms_inspection *in)
         MS_TRY(ms_mark(own->scan, &reach));
     MS_TRY(ms_memstats(own->scan, own->image, &reach, &in->own.memstats));
     MS_TRY(ms_memory_map(own->scan, own->image, &in->own.map));
+    if (own->scan->heap.allocator) {
+        MS_TRY(ms_heap_map(own->scan, &in->own.heap_map));
+        own->heap_map = &in->own.heap_map;
+    }
     own->memstats = &in->own.memstats;
     own->map = &in->own.map;
     return NULL;
@@ -318,6 +323,7 @@ static void free_facts(struct ms_inspection *in)
     ms_heap_report_free(&in->own.heap);
     ms_leak_report_free(&in->own.leaks);
     ms_memory_map_free(&in->own.map);
+    ms_heap_map_free(&in->own.heap_map);
     ms_knowledge_free(own->knowledge);
     ms_names_free(own->names);
     ms_types_free(own->types);

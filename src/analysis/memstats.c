@@ -241,3 +241,11 @@ ms_result ms_memstats(struct ms_scan *scan, struct ms_image *image, const struct
     judge(stats);
     return NULL;
 }
+
+double ms_arena_fragmentation(const struct ms_arena *arena)
+{
+    uint64_t resident = 0;
+    for (unsigned class = 0; class < MS_CLASSES; class++)
+        resident += arena->resident[class];
+    return percent(arena->resident[MS_CLASS_FREE] - arena->trimmable, resident) / 100;
+}

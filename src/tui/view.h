@@ -26,12 +26,15 @@ enum tui_style {
 /* --- cells: text that is safe for a terminal --------------------------------------------------- */
 
 #define TUI_CELL_BYTES 512u
+#define TUI_MAP_CELLS 64u
 
 struct tui_cell {
     char text[TUI_CELL_BYTES]; /* UTF-8, printable; only cell.c writes it */
     size_t length;
     enum tui_style style;
     double bar;  /* 0 … 1: a bar of this share is drawn in the column instead of text; negative: none */
+    uint8_t map[TUI_MAP_CELLS]; /* enum tui_style of each character of the text, when it is a map */
+    unsigned map_count;         /* of these; 0: it is none */
 };
 
 /* Each appends. What comes from the target (names, types, content) must come by tui_put_name or tui_put_bytes. */
@@ -41,6 +44,7 @@ void tui_put_bytes(struct tui_cell *cell, const uint8_t *bytes, size_t size);   
 void tui_put_size(struct tui_cell *cell, uint64_t bytes);                        /* "1.2 MiB" */
 void tui_put_count(struct tui_cell *cell, uint64_t count);                       /* "1,234" */
 void tui_put_delta(struct tui_cell *cell, int64_t bytes, bool size);             /* "+1.2 MiB", "" for none; styled */
+void tui_put_map(struct tui_cell *cell, enum tui_style style);                   /* one character of a map */
 
 /* --- columns and rows -------------------------------------------------------------------------- */
 
@@ -120,7 +124,7 @@ struct tui_view {
 };
 
 /* All kinds, in the order of the tab bar; views.c. A new view is one file and one line there. */
-extern const struct tui_view_kind *const tui_kinds[];
+extern const struct tui_view_kind *const tui_kinds[]; /* NULL behind the last */
 extern const struct tui_view_kind tui_block; /* where addresses lead */
 
 /* Adds a row to view->rows; an error without memory. */
