@@ -714,7 +714,7 @@ static uint64_t address(const struct tui_view *view, const struct tui_row *row)
 }
 
 const struct tui_view_kind tui_block = {
-    .name = "block",
+    .name = "Block",
     .empty = "nothing is there",
     .stage = MS_STAGE_TYPES,
     .columns = columns,

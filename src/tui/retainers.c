@@ -290,7 +290,7 @@ static bool enter(const struct tui_view *view, const struct tui_row *row, struct
 }
 
 const struct tui_view_kind tui_retainers = {
-    .name = "retainers",
+    .name = "Retainers",
     .key = '4',
     .empty = "no block is held by a root",
     .stage = MS_STAGE_HEAP,

@@ -349,7 +349,7 @@ static bool enter(const struct tui_view *view, const struct tui_row *row, struct
 }
 
 const struct tui_view_kind tui_threads = {
-    .name = "threads",
+    .name = "Threads",
     .key = '7',
     .empty = "there are no threads",
     .stage = MS_STAGE_COPY,

@@ -306,7 +306,7 @@ static uint64_t address(const struct tui_view *view, const struct tui_row *row)
 }
 
 const struct tui_view_kind tui_types = {
-    .name = "types",
+    .name = "Types",
     .key = '3',
     .empty = "the heap has no live blocks",
     .stage = MS_STAGE_HEAP,
