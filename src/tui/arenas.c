@@ -13,11 +13,11 @@
 
 enum { WHAT, MAP, SYSTEM, LIVE, LOST, FREE, FRAGMENTED, TCACHE, FASTBIN, TOP, BLOCKS };
 static const struct tui_column columns[] = {
-    [WHAT] = {.title = "arena", .width = 21, .tree = true},
+    [WHAT] = {.title = "arena", .width = 22, .tree = true},
     [MAP] = {.title = "map", .least = 32},
-    [SYSTEM] = {.title = "system", .width = 9, .right = true, .weight = 8},
-    [LIVE] = {.title = "live", .width = 9, .right = true, .weight = 7},
-    [LOST] = {.title = "leaked", .width = 9, .right = true, .weight = 5},
+    [SYSTEM] = {.title = "system", .width = 9, .right = true, .weight = 5},
+    [LIVE] = {.title = "live", .width = 9, .right = true, .weight = 8},
+    [LOST] = {.title = "leaked", .width = 9, .right = true, .weight = 7},
     [FREE] = {.title = "free", .width = 9, .right = true, .weight = 6},
     [FRAGMENTED] = {.title = "frag", .width = 6, .right = true, .weight = 4},
     [TCACHE] = {.title = "tcache", .width = 9, .right = true, .weight = 3},
@@ -287,12 +287,12 @@ static void put_what(const struct tui_view *view, const struct node *node, struc
     } else if (node->kind == ARENA && arena->mapped) {
         tui_put(cell, "mapped blocks");
     } else if (node->kind == ARENA) {
-        tui_put(cell, "%#" PRIx64 "%s", arena->address, arena->locked ? " locked" : "");
+        tui_put(cell, "%012" PRIx64 "%s", arena->address, arena->locked ? " locked" : "");
     } else if (chunk_of(view, node, &chunk)) {
-        tui_put(cell, "%#" PRIx64, chunk.block);
+        tui_put(cell, "%012" PRIx64, chunk.block);
         cell->style = TUI_LINK;
     } else {
-        tui_put(cell, "%#" PRIx64, node->start);
+        tui_put(cell, "%012" PRIx64, node->start);
     }
 }
 
