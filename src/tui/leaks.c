@@ -11,7 +11,7 @@
 
 enum { WHAT, KIND, BLOCKS, EACH, BYTES, HOLDS, GREW, SHARE };
 static const struct tui_column columns[] = {
-    [WHAT] = {.title = "what is lost", .least = 18},
+    [WHAT] = {.title = "what is lost", .least = 17},
     [KIND] = {.title = "lost", .width = 8, .weight = 4},
     [BLOCKS] = {.title = "blocks", .width = 10, .right = true, .descending = true, .weight = 7},
     [EACH] = {.title = "bytes each", .width = 11, .right = true, .descending = true, .weight = 2},

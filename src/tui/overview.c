@@ -322,7 +322,11 @@ static bool put_account(const struct tui_view *view, unsigned line, struct tui_c
         cell->style = TUI_DIM;
         return true;
     }
-    snprintf(text, sizeof text, "%s: %s", ms_verdict_names[stats->verdict], stats->reason);
+    if (view->facts.scan->heap.allocator)
+        snprintf(text, sizeof text, "%s: %s", ms_verdict_names[stats->verdict], stats->reason);
+    else
+        snprintf(text, sizeof text, "the heap of %s is among other anonymous memory",
+                 view->facts.scan->heap.description);
     cell->style = stats->verdict == MS_VERDICT_LEAK ? TUI_BAD : TUI_PLAIN;
     return tui_put_wrapped(cell, text, view->width, line);
 }
@@ -357,12 +361,13 @@ static bool headline(const struct tui_view *view, unsigned line, struct tui_cell
         put_leaks(view, cell);
         return true;
     }
-    const unsigned lines = view->width < 60 ? 1 : 2;
-    if (line <= lines && put_account(view, line - 1, cell))
-        return true;
-    struct tui_cell second = {.bar = -1};
-    const unsigned used = lines == 2 && put_account(view, 1, &second) ? 2 : 1;
-    return line == used + 1 && put_growth(view, cell);
+    if (put_growth(view, cell)) {
+        if (line == 1)
+            return true;
+        tui_clear(cell);
+        line--;
+    }
+    return line <= (view->width < 60 ? 1u : 2u) && put_account(view, line - 1, cell);
 }
 
 /* --- where rows lead --------------------------------------------------------------------------- */
