@@ -64,6 +64,9 @@ ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,
                                  const struct ms_heap *heap, const struct ms_memstats *stats);
 
+/* A class of struct ms_path_block in words: "definitely lost". */
+const char *ms_block_class_text(const char *class);
+extern const char *const ms_evidence_texts[MS_EVIDENCES]; /* how a type is known: "by its vtable" */
 void ms_path_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                   const struct ms_path_report *report);
 json_t *ms_path_json(const struct ms_path_report *report);

@@ -720,6 +720,8 @@ static void loop(struct tui_browser *b)
     uint64_t drawn = 0;
     while (!b->quit) {
         see_inspections(b);
+        if (b->quit)
+            return;
         tui_freshen(b);
         bool more = work(b);
         bool due = b->progressed && tui_now() - drawn > REDRAW_NS;

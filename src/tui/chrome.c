@@ -5,6 +5,8 @@
 #include "memscope/units.h"
 
 #define MOST_HEADLINES 12u
+/* On narrower terminals the first line has less to say. */
+#define BRIEF 70
 
 static void remember_click(struct tui_browser *b, int y, int x, int width, int key)
 {
@@ -38,7 +40,7 @@ static void put_progress(struct tui_cell *cell, const struct ms_stage_status *st
 }
 
 /* What the target does: the end of the first line. */
-static void put_state(const struct tui_browser *b, struct tui_cell *cell)
+static void put_state(const struct tui_browser *b, struct tui_cell *cell, int width)
 {
     struct ms_facts facts = ms_inspection_facts(b->now);
     struct ms_stage_status copy = ms_inspection_status(b->now, MS_STAGE_COPY);
@@ -51,7 +53,7 @@ static void put_state(const struct tui_browser *b, struct tui_cell *cell)
     else if (facts.image && facts.image->kind == MS_CORE)
         tui_put(cell, "core file");
     else if (facts.image && facts.image->pause_ns) {
-        tui_put(cell, "running again, stopped for ");
+        tui_put(cell, width < BRIEF ? "stopped for " : "running again, stopped for ");
         put_duration(cell, facts.image->pause_ns);
     }
 }
@@ -62,9 +64,12 @@ static void draw_title(const struct tui_browser *b, int width)
     struct ms_facts facts = ms_inspection_facts(b->now);
     tui_clear(&left);
     tui_clear(&right);
-    tui_put(&left, " memscope  ");
+    tui_put(&left, width < BRIEF ? " " : " memscope  ");
     if (facts.image) {
-        tui_put_name(&left, facts.image->origin ? facts.image->origin : "target");
+        if (width < BRIEF && facts.image->pid)
+            tui_put(&left, "%d", (int)facts.image->pid);
+        else
+            tui_put_name(&left, facts.image->origin ? facts.image->origin : "target");
         if (facts.image->exe && *facts.image->exe) {
             const char *slash = strrchr(facts.image->exe, '/');
             tui_put(&left, " ");
@@ -73,7 +78,7 @@ static void draw_title(const struct tui_browser *b, int width)
     } else {
         tui_put_name(&left, b->options->inspection.target);
     }
-    put_state(b, &right);
+    put_state(b, &right, width);
     left.style = right.style = TUI_TITLE;
     tui_draw_blank(0, 0, width, TUI_TITLE, false);
     int state = (int)strlen(right.text);

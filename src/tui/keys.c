@@ -11,13 +11,13 @@
 
 const struct tui_key tui_keys[] = {
     {{F(1), '?'}, "F1 ?", "this help", "Help", "F1", TUI_DO_HELP, V},
+    {{F(10), 'q', TUI_CONTROL('C')}, "F10 q", "leave", "Quit", "q", TUI_DO_QUIT, V},
     {{F(3), '/'}, "F3 /", "search in all columns", "Search", "/", TUI_DO_SEARCH, V},
     {{F(4), 'f', '\\'}, "F4 f \\", "filter: only rows that hold a text are shown", "Filter", "f", TUI_DO_FILTER, V},
     {{F(6), 's'}, "F6 s", "choose the column to sort by", "Sort", "s", TUI_DO_SORT, V},
     {{F(5), 'r'}, "F5 r", "take a new snapshot, and show what grew", "Refresh", "r", TUI_DO_SNAPSHOT, V},
     {{F(8), 'g'}, "F8 g", "go to an address", "Go to", "g", TUI_DO_GO, V},
     {{F(7), 'e'}, "F7 e", "export this view to a file: .json, or text", "Export", "e", TUI_DO_EXPORT, V},
-    {{F(10), 'q', TUI_CONTROL('C')}, "F10 q", "leave", "Quit", "q", TUI_DO_QUIT, V},
     {{K(UP), 'k'}, "Up k", "up", NULL, NULL, TUI_DO_UP, V},
     {{K(DOWN), 'j'}, "Down j", "down", NULL, NULL, TUI_DO_DOWN, V},
     {{K(PPAGE), TUI_CONTROL('B')}, "PgUp ^B", "a page up", NULL, NULL, TUI_DO_PAGE_UP, V},

@@ -51,8 +51,8 @@ void tui_put_name(struct tui_cell *cell, const char *name);                     
 void tui_put_bytes(struct tui_cell *cell, const uint8_t *bytes, size_t size);    /* quoted and escaped */
 void tui_put_size(struct tui_cell *cell, uint64_t bytes);                        /* "1.2 MiB" */
 void tui_put_count(struct tui_cell *cell, uint64_t count);                       /* "1,234" */
-void tui_put_delta(struct tui_cell *cell, int64_t bytes, bool size);             /* "+1.2 MiB", "" for none; styled */
 void tui_put_map(struct tui_cell *cell, enum tui_style style);                   /* one character of a map */
+void tui_put_delta(struct tui_cell *cell, int64_t bytes, bool size);             /* "+1.2 MiB", "" for none; styled */
 
 /* --- columns and rows -------------------------------------------------------------------------- */
 
@@ -140,8 +140,8 @@ struct tui_view {
 
 /* All kinds, in the order of the tab bar, then NULL; views.c. A new view is one file and one line there. */
 extern const struct tui_view_kind *const tui_kinds[];
-extern const struct tui_view_kind tui_overview, tui_leaks, tui_arenas, tui_map;
-extern const struct tui_view_kind tui_block; /* where addresses lead */
+extern const struct tui_view_kind tui_overview, tui_leaks, tui_types, tui_retainers, tui_arenas, tui_map,
+    tui_threads, tui_block; /* tui_block: where addresses lead */
 
 /* Adds a row to view->rows; an error without memory. */
 ms_result tui_add_row(struct tui_rows *rows, struct tui_row row);
