@@ -115,8 +115,8 @@ static struct ms_error *require_heap(const struct ms_facts *facts)
     const struct ms_heap *heap = &facts->scan->heap;
     if (heap->allocator)
         return NULL;
-    return ms_error(MS_TARGET, "%s",
-                    *heap->description ? heap->description : "no known allocator was found in the target");
+    return ms_error(MS_TARGET, "the heap cannot be read: the target uses %s",
+                    *heap->description ? heap->description : "no known allocator");
 }
 
 static struct ms_error *find_leaks(struct ms_inspection *in)
