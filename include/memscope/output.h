@@ -27,6 +27,16 @@ char *ms_count_text(uint64_t count, char buffer[32]);
 /* Writes SIZE bytes of the target so that no byte can reach a terminal raw: C escapes, UTF-8 kept when valid and printable. */
 void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
 
+#define MS_ESCAPED 12 /* bytes of the longest escape, and of any character, with the zero behind it */
+struct ms_escaped {
+    char text[MS_ESCAPED]; /* as it may be shown; UTF-8 */
+    uint32_t point;        /* when it stands for itself; 0: it is an escape */
+    size_t taken;          /* bytes that it stands for */
+};
+/* The first character of SIZE (at least 1) BYTES of the target, by the same rules; QUOTED: inside of double quotes. */
+void ms_escape(const uint8_t *bytes, size_t size, bool quoted, struct ms_escaped *escaped);
+void ms_escape_point(uint32_t point, char text[MS_ESCAPED]);
+
 void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                    const struct ms_leak_report *report);
 /* With RETAINERS and LIST, the lists of them and of every block too. The only error is lack of memory. */

@@ -20,6 +20,11 @@ enum tui_style {
     TUI_LIVE,     /* in maps of heaps */
     TUI_FREE,
     TUI_LEAKED,
+    /* Of the browser itself. */
+    TUI_TITLE,    /* the first line */
+    TUI_TAB,
+    TUI_TAB_ON,   /* of the view that is shown */
+    TUI_KEY,      /* names of keys */
     TUI_STYLES
 };
 
@@ -36,6 +41,9 @@ struct tui_cell {
     uint8_t map[TUI_MAP_CELLS]; /* enum tui_style of each character of the text, when it is a map */
     unsigned map_count;         /* of these; 0: it is none */
 };
+
+void tui_clear(struct tui_cell *cell); /* empty, plain, no bar; the browser's calls begin with that */
+bool tui_utf8(void); /* does the terminal show more than ASCII? */
 
 /* Each appends. What comes from the target (names, types, content) must come by tui_put_name or tui_put_bytes. */
 void tui_put(struct tui_cell *cell, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -56,6 +64,7 @@ struct tui_column {
     bool fixed;       /* not to be sorted by */
     bool delta;       /* only shown when there is an earlier snapshot */
     unsigned weight;  /* in a narrow terminal those with the least go first; 0 means never */
+    unsigned least;   /* of the one that takes what is left: others go before it has less; 0: some columns */
 };
 
 struct tui_row {
@@ -83,7 +92,8 @@ struct tui_view_kind {
     const char *name;   /* in the tab bar, in exports: "leaks" */
     char key;           /* '1' …; 0: only reached from others (Block) */
     const char *empty;  /* said when there are no rows */
-    enum ms_stage stage; /* until it is done its progress is shown; when it failed, why */
+    /* Until it is done its progress is shown; when it failed, why. MS_STAGES: it needs none. */
+    enum ms_stage stage;
     const struct tui_column *columns;
     unsigned column_count;
     int sort;           /* column that rows are sorted by at first; -1: their own order, and no sorting */
@@ -117,14 +127,17 @@ struct tui_view {
     struct ms_facts facts;        /* as of the last fill */
     const struct ms_facts *before; /* reports of the snapshot before, for deltas; NULL: there is none */
     unsigned width;               /* of the terminal, for maps */
-    struct tui_rows rows;
-    void *state;                  /* the view's own */
-    /* The browser's: selection, scrolling, order, filter; view.c. */
-    struct tui_table *table;
+    struct tui_rows rows;         /* empty before each fill */
+    /* The view's own: made by start() and released for each snapshot anew, so it may keep what is in facts. */
+    void *state;
+    /* The browser's. */
+    struct tui_table *table;      /* selection, scrolling, order, filter; table.c */
+    struct ms_question *question; /* tui_ask(); or NULL */
+    bool answer_seen;             /* it was filled with the answer */
 };
 
-/* All kinds, in the order of the tab bar; views.c. A new view is one file and one line there. */
-extern const struct tui_view_kind *const tui_kinds[]; /* NULL behind the last */
+/* All kinds, in the order of the tab bar, then NULL; views.c. A new view is one file and one line there. */
+extern const struct tui_view_kind *const tui_kinds[];
 extern const struct tui_view_kind tui_block; /* where addresses lead */
 
 /* Adds a row to view->rows; an error without memory. */
