@@ -330,21 +330,40 @@ static void put_into(struct tui_cell *cell, int64_t into)
         tui_put(cell, ", by its header");
 }
 
-/* NAME in a column of WIDTH, but no more than PART of the terminal's; of what is too long the end is shown. */
-static void put_column(const struct tui_view *view, const char *name, size_t width, unsigned part,
-                       struct tui_cell *cell)
+/* Where the INDEXth character of TEXT begins. */
+static const char *character(const char *text, size_t index)
+{
+    for (; *text && index > 0; index--)
+        do
+            text++;
+        while (((uint8_t)*text & 0xc0) == 0x80);
+    return text;
+}
+
+static size_t characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text; text++)
+        count += ((uint8_t)*text & 0xc0) != 0x80;
+    return count;
+}
+
+/*
+ * TEXT in a column of WIDTH, but no more than PART of the terminal's; of what is too long its end is shown (paths), or
+ * its beginning.
+ */
+static void put_column(const struct tui_view *view, const struct tui_cell *text, size_t width, unsigned part,
+                       bool end, struct tui_cell *cell)
 {
     const size_t most = view->width / part < width ? view->width / part : width;
-    const size_t length = strnlen(name, TUI_CELL_BYTES), before = cell->length;
-    size_t cut = length > most ? length - most + 1 : 0;
-    while (cut && ((uint8_t)name[cut] & 0xc0) == 0x80) /* in the middle of a character */
-        cut++;
-    tui_put(cell, "%s", cut ? "…" : "");
-    tui_put_name(cell, name + cut);
-    size_t shown = 0;
-    for (size_t i = before; i < cell->length; i++)
-        shown += ((uint8_t)cell->text[i] & 0xc0) != 0x80;
-    tui_put(cell, "%*s", (int)(shown < most ? most - shown : 0) + 2, "");
+    const size_t length = characters(text->text);
+    if (length <= most)
+        tui_put(cell, "%s%*s", text->text, (int)(most - length), "");
+    else if (end)
+        tui_put(cell, "…%s", character(text->text, length - most + 1));
+    else
+        tui_put(cell, "%.*s…", (int)(character(text->text, most - 1) - text->text), text->text);
+    tui_put(cell, "  ");
 }
 
 /* --- cells ------------------------------------------------------------------------------------- */
@@ -446,14 +465,19 @@ static void is_cell(const struct tui_view *view, enum is line, struct tui_cell *
     }
 }
 
-/* "next  struct node *  0x55…": in columns of their own. */
+/* "next  struct node *  0x55…", in columns of their own. */
 static void member_cell(const struct tui_view *view, const struct content *content, uint32_t index,
                         struct tui_cell *cell)
 {
     const struct ms_value *value = &content->report.values.list.items[index];
-    put_column(view, *value->path ? value->path : "value", content->names, NAME_PART, cell);
+    struct tui_cell name, type;
+    tui_clear(&name);
+    tui_clear(&type);
+    tui_put_name(&name, *value->path ? value->path : "value");
+    tui_put_type(&type, value->type->name, MS_BY_NOTHING);
+    put_column(view, &name, content->names, NAME_PART, true, cell);
     if (view->width >= WIDE)
-        put_column(view, value->type->name, content->types, TYPE_PART, cell);
+        put_column(view, &type, content->types, TYPE_PART, false, cell);
     tui_put_value(cell, value);
     cell->style = value->to ? TUI_LINK : TUI_PLAIN;
 }
