@@ -9,6 +9,7 @@
 #include "memscope/capture.h"
 #include "memscope/heap.h"
 #include "memscope/image.h"
+#include "memscope/tops.h"
 
 enum ms_root_kind {
     MS_ROOT_DATA,     /* writable data of a module */
@@ -41,6 +42,11 @@ struct ms_root {
     bool chunk;       /* of a thread inside the allocator, which knows blocks by their headers */
 };
 
+/* Blocks and usable bytes. */
+struct ms_reach {
+    struct ms_tally reachable, possible, lost; /* lost: neither */
+};
+
 /* What a scan of an image gives: the heap's blocks, their edges, and the roots. */
 struct ms_scan {
     struct ms_heap heap;
@@ -48,6 +54,8 @@ struct ms_scan {
     struct ms_root *roots; /* owned by the scan */
     size_t root_count;
     MS_VECTOR(struct ms_hole) cached_stacks; /* of threads that have ended: no roots */
+    bool marked;            /* by ms_mark() */
+    struct ms_reach reach;  /* … and what it found */
     struct ms_scan_workers *workers; /* private */
 };
 
@@ -65,15 +73,10 @@ uint64_t ms_scan_module_address(const struct ms_scan *scan, uint64_t target);
 /* The target of the first word of START's block, or MS_NOTHING when that word is no pointer. */
 uint64_t ms_first_target(const struct ms_scan *scan, uint64_t start);
 
-/* Blocks and usable bytes. */
-struct ms_reach {
-    struct ms_tally reachable, possible, lost; /* lost: neither */
-};
-
 /*
  * Marks every live block as reached (chain of start pointers from a root), maybe
  * (some link is interior and nothing vouches for it) or neither, as memcheck
- * does. Free chunks keep nothing alive.
+ * does. Free chunks keep nothing alive. Another call tells what the first one found.
  */
 ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach);
 
@@ -126,6 +129,16 @@ void ms_dominators_free(struct ms_dominators *tree);
 /* The position of the block that starts at granule START, or 0 when no live, reachable one does. */
 uint32_t ms_dominator_position(const struct ms_dominators *tree, const struct ms_heap *heap,
                                uint64_t start);
+
+/* Blocks that one retains directly: children in the tree. */
+struct ms_children {
+    struct ms_tops tops; /* the biggest: weight is what each retains, item its position; owned */
+    uint64_t count;      /* of all of them */
+};
+
+/* The MOST that retain most of the children of POSITION; goes over all of them. */
+ms_result ms_dominator_children(const struct ms_dominators *tree, uint32_t position, size_t most,
+                                struct ms_children *children);
 
 /* --- paths: who holds a block ------------------------------------------------------------------ */
 

@@ -26,6 +26,8 @@ struct ms_heap_options {
     size_t group_limit;  /* at most this many groups are kept … */
     size_t retainer_limit; /* … and this many retainers */
     struct ms_types *types;  /* NULL: blocks are not typed, and roots are called by symbols alone */
+    struct ms_knowledge *knowledge; /* of all blocks, to be used rather than a new one; or NULL */
+    bool keep_tree; /* the report gets the dominator tree */
 };
 
 /* What the blocks of a group have in common, and which member of ms_heap_group says it. */
@@ -92,11 +94,14 @@ struct ms_heap_report {
     size_t group_count;     /* all of them */
     struct ms_tally others; /* in groups that are not in the list */
     MS_VECTOR(struct ms_heap_group) groups;      /* as sorted */
+    uint64_t retainer_count; /* all of them */
     MS_VECTOR(struct ms_retainer) retainers;     /* biggest first */
     MS_VECTOR(struct ms_suspect) suspects;       /* biggest first */
     bool complete; /* false: something could not be read or walked; warnings say what */
     bool types_sought;              /* typed tells something */
-    struct ms_knowledge *knowledge; /* what blocks are; owned */
+    struct ms_knowledge *knowledge; /* what blocks are; owned … */
+    bool shared;                    /* … unless it was given */
+    struct ms_dominators tree;      /* with options.keep_tree, else empty; owned */
 };
 
 /*
@@ -105,6 +110,27 @@ struct ms_heap_report {
  */
 ms_result ms_heap_report(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
                          const struct ms_heap_options *options, struct ms_heap_report *report);
+
+/* Is RETAINED more of the live heap than one should have? */
+bool ms_is_suspect(const struct ms_heap_report *report, uint64_t retained);
+
+/* Some of many blocks: those that retain most first; a lost one counts by its own size. */
+struct ms_owners {
+    MS_VECTOR(struct ms_owner) list;
+    uint64_t count; /* of all of them */
+};
+void ms_owners_free(struct ms_owners *owners);
+
+/*
+ * Up to MOST of the blocks that the one at granule START retains directly. REPORT, here and below, is one by type
+ * that has the tree.
+ */
+ms_result ms_find_retained(const struct ms_scan *scan, const struct ms_heap_report *report, uint64_t start,
+                           size_t most, struct ms_owners *blocks);
+
+/* Up to MOST of the blocks of GROUP, which is one of REPORT's. Asks what each live block is. */
+ms_result ms_find_group_blocks(struct ms_scan *scan, const struct ms_heap_report *report,
+                               const struct ms_heap_group *group, size_t most, struct ms_owners *blocks);
 
 /* Calls VISIT with every live block of REPORT's scan, in the order of addresses, until it returns an error. */
 struct ms_listed_block {

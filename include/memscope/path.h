@@ -15,6 +15,8 @@ struct ms_path_options {
     struct ms_types *types; /* or NULL */
     size_t edges;  /* at most so many pointers to it and from it are listed; all are counted */
     size_t members; /* at most so many are decoded */
+    struct ms_knowledge *knowledge; /* of all blocks, to be used rather than a new one; or NULL */
+    struct ms_names *names;         /* … and the same of names */
 };
 
 /* A block or another piece of the heap. */
@@ -78,8 +80,9 @@ struct ms_path_report {
     bool lost;                  /* leader is filled, and the chain begins with it */
     struct ms_path_block leader;
     struct ms_tally led;        /* blocks that the leader holds, itself excluded */
-    struct ms_knowledge *knowledge; /* private: what strings of blocks live in; owned */
-    struct ms_names *names;     /* private: what the names of places live in; owned */
+    struct ms_knowledge *knowledge; /* private: what strings of blocks live in; owned if own_knowledge */
+    struct ms_names *names;     /* private: what the names of places live in; owned if own_names */
+    bool own_knowledge, own_names;
     bool complete;
 };
 

@@ -337,7 +337,10 @@ static struct ms_error *build(struct builder *b, struct ms_image *image)
     const struct ms_heap_options *options = b->options;
     struct ms_reach reach;
     MS_TRY(ms_mark(b->scan, &reach));
-    MS_TRY(ms_knowledge_new(b->scan, image, b->symbols, options->types, MS_TYPE_ALL, &b->report->knowledge));
+    b->report->shared = options->knowledge;
+    b->report->knowledge = options->knowledge;
+    if (!options->knowledge)
+        MS_TRY(ms_knowledge_new(b->scan, image, b->symbols, options->types, MS_TYPE_ALL, &b->report->knowledge));
     MS_TRY(ms_find_dominators(b->scan, &b->tree));
     MS_TRY(add_blocks(b));
     MS_TRY(add_retained(b));
@@ -359,6 +362,10 @@ ms_result ms_heap_report(struct ms_scan *scan, struct ms_image *image, struct ms
                                       .types_sought = options->types, .complete = !image->incomplete};
     struct builder b = {.scan = scan, .symbols = symbols, .options = options, .report = report};
     struct ms_error *error = build(&b, image);
+    if (!error && options->keep_tree) {
+        report->tree = b.tree;
+        b.tree = (struct ms_dominators){0};
+    }
     ms_dominators_free(&b.tree);
     ms_reserve_free(&b.group_of);
     ms_vector_free(&b.groups);
@@ -375,7 +382,61 @@ void ms_heap_report_free(struct ms_heap_report *report)
     ms_vector_free(&report->groups);
     ms_vector_free(&report->retainers);
     ms_vector_free(&report->suspects);
-    ms_knowledge_free(report->knowledge);
+    ms_dominators_free(&report->tree);
+    if (!report->shared)
+        ms_knowledge_free(report->knowledge);
+}
+
+/* --- blocks of a group ------------------------------------------------------------------------- */
+
+/* Is the block at START one of GROUP? Then it is counted, and kept when it is one of the biggest so far. */
+static struct ms_error *take_member(struct builder *b, const struct ms_heap_group *group, uint64_t start,
+                                    struct ms_tops *tops, uint64_t *count)
+{
+    const struct ms_heap *heap = &b->scan->heap;
+    const uint64_t size = ms_block_size(heap, start);
+    struct ms_heap_group what;
+    struct ms_known known;
+    MS_TRY(ms_block_known(b->report->knowledge, start, &known));
+    MS_TRY(classify(b, start, size, &known, &what));
+    if (kind_key(&what) != kind_key(group) || value_key(&what) != value_key(group))
+        return NULL;
+    ++*count;
+    const uint32_t position = ms_dominator_position(&b->report->tree, heap, start);
+    return ms_tops_add(tops, position ? b->report->tree.retained[position] : size, start, WHAT);
+}
+
+static struct ms_error *find_members(struct builder *b, const struct ms_heap_group *group, struct ms_tops *tops,
+                                     uint64_t *count)
+{
+    const struct ms_heap *heap = &b->scan->heap;
+    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES && *count < group->blocks; l++)
+        for (uint32_t bits = heap->lines[l].starts & heap->lines[l].live; bits; bits &= bits - 1)
+            MS_TRY(take_member(b, group, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits), tops, count));
+    ms_tops_cut(tops);
+    return NULL;
+}
+
+ms_result ms_find_group_blocks(struct ms_scan *scan, const struct ms_heap_report *report,
+                               const struct ms_heap_group *group, size_t most, struct ms_owners *blocks)
+{
+    const struct ms_heap_options options = {.by = MS_BY_TYPE};
+    struct ms_heap_report same = *report; /* what a builder has is not constant */
+    struct builder b = {.scan = scan, .options = &options, .report = &same};
+    struct ms_tops tops = {.limit = most};
+    *blocks = (struct ms_owners){0};
+    struct ms_error *error = find_members(&b, group, &tops, &blocks->count);
+    for (size_t i = 0; !error && i < tops.list.count; i++)
+        error = ms_add_owner(scan, &report->tree, report, tops.list.items[i].item, blocks);
+    ms_tops_free(&tops);
+    if (error)
+        ms_owners_free(blocks);
+    return error;
+}
+
+void ms_owners_free(struct ms_owners *owners)
+{
+    ms_vector_free(&owners->list);
 }
 
 ms_result ms_each_live_block(const struct ms_scan *scan, const struct ms_heap_report *report,

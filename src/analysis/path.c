@@ -346,7 +346,9 @@ static struct ms_error *build(struct builder *b)
         return ms_error(MS_TARGET, "%s: no map holds the address 0x%" PRIx64,
                         b->image->origin ? b->image->origin : "the target", report->address);
     MS_TRY(ms_mark(b->scan, &reach));
-    MS_TRY(ms_knowledge_new(b->scan, b->image, b->symbols, b->options->types, MS_TYPE_ALL, &report->knowledge));
+    report->knowledge = b->options->knowledge;
+    if (!report->knowledge)
+        MS_TRY(ms_knowledge_new(b->scan, b->image, b->symbols, b->options->types, MS_TYPE_ALL, &report->knowledge));
     b->knowledge = report->knowledge;
     const struct ms_segment *segment = ms_heap_segment(&b->scan->heap, report->address);
     if (segment)
@@ -358,10 +360,13 @@ static struct ms_error *build(struct builder *b)
 ms_result ms_path(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
                   const struct ms_path_options *options, struct ms_path_report *report)
 {
-    *report = (struct ms_path_report){0};
+    *report = (struct ms_path_report){.names = options->names, .own_names = !options->names,
+                                      .own_knowledge = !options->knowledge};
     struct builder b = {.scan = scan, .image = image, .symbols = symbols, .options = options,
                         .report = report};
-    struct ms_error *error = ms_names_new(scan, image, symbols, options->types, &report->names);
+    struct ms_error *error = NULL;
+    if (report->own_names)
+        error = ms_names_new(scan, image, symbols, options->types, &report->names);
     if (!error)
         error = build(&b);
     report->complete = !image->incomplete;
@@ -402,6 +407,8 @@ void ms_path_report_free(struct ms_path_report *report)
     ms_values_free(&report->values);
     free(report->member);
     ms_place_free(&report->place);
-    ms_names_free(report->names);
-    ms_knowledge_free(report->knowledge);
+    if (report->own_names)
+        ms_names_free(report->names);
+    if (report->own_knowledge)
+        ms_knowledge_free(report->knowledge);
 }

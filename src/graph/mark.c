@@ -264,6 +264,10 @@ ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach)
     struct marker m = {.scan = scan, .heap = &scan->heap, .block_targets = 2 * scan->heap.granules,
                        .certain = true};
     struct ms_tally live = {0, 0};
+    if (scan->marked) {
+        *reach = scan->reach;
+        return NULL;
+    }
     for (size_t i = 0; i < scan->heap.arenas.count; i++)
         live.blocks += scan->heap.arenas.items[i].classes[MS_CLASS_LIVE].blocks;
     /* Every block is pushed at most once a pass. */
@@ -274,9 +278,13 @@ ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach)
         error = mark_maybes(&m);
     ms_reserve_free(&m.stack);
     ms_vector_free(&m.maybe);
-    *reach = (struct ms_reach){m.reached, m.possible, {0, 0}};
-    reach->lost.blocks = live.blocks - m.reached.blocks - m.possible.blocks;
-    if (!error && scan->heap.inside && scan->heap.allocator->in_transit)
-        settle_doubts(&scan->heap, reach);
-    return error;
+    if (error)
+        return error;
+    scan->reach = (struct ms_reach){m.reached, m.possible, {0, 0}};
+    scan->reach.lost.blocks = live.blocks - m.reached.blocks - m.possible.blocks;
+    if (scan->heap.inside && scan->heap.allocator->in_transit)
+        settle_doubts(&scan->heap, &scan->reach);
+    scan->marked = true;
+    *reach = scan->reach;
+    return NULL;
 }
