@@ -4,13 +4,13 @@ set -u
 cd "${SRCDIR:-$(dirname "$0")/..}" || exit 1
 
 # The flow of design, left to right: a public header, and who may include up to it.
-flow="error units memory image capture symbols types frames heap blocks graph names typing known decode leaks histogram memstats path inspection output tui"
+flow="error units memory tops image capture symbols types frames heap blocks graph names typing known decode stacks leaks histogram memstats regions growth heapmap path inspection output tui"
 
 # The last header of the flow that each room may include.
 last_of_room()
 {
     case $1 in
-    base) echo memory ;;
+    base) echo tops ;;
     target) echo capture ;;
     symbols) echo frames ;;
     heap) echo heap ;;

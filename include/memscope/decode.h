@@ -62,6 +62,13 @@ struct ms_decoder {
  */
 ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const struct ms_block_type *what,
                     size_t most, struct ms_values *values);
+
+/*
+ * The variable LOCAL of a frame, as ms_decode(); the paths are below its name. What is in no memory
+ * and no known register is unreadable.
+ */
+ms_result ms_decode_local(const struct ms_decoder *decoder, const struct ms_local *local, size_t most,
+                          struct ms_values *values);
 void ms_values_free(struct ms_values *values);
 
 /*

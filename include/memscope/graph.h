@@ -9,6 +9,7 @@
 #include "memscope/capture.h"
 #include "memscope/heap.h"
 #include "memscope/image.h"
+#include "memscope/tops.h"
 
 enum ms_root_kind {
     MS_ROOT_DATA,     /* writable data of a module */
@@ -128,6 +129,16 @@ void ms_dominators_free(struct ms_dominators *tree);
 /* The position of the block that starts at granule START, or 0 when no live, reachable one does. */
 uint32_t ms_dominator_position(const struct ms_dominators *tree, const struct ms_heap *heap,
                                uint64_t start);
+
+/* Blocks that one retains directly: children in the tree. */
+struct ms_children {
+    struct ms_tops tops; /* the biggest: weight is what each retains, item its position; owned */
+    uint64_t count;      /* of all of them */
+};
+
+/* The MOST that retain most of the children of POSITION; goes over all of them. */
+ms_result ms_dominator_children(const struct ms_dominators *tree, uint32_t position, size_t most,
+                                struct ms_children *children);
 
 /* --- paths: who holds a block ------------------------------------------------------------------ */
 

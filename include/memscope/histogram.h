@@ -94,6 +94,7 @@ struct ms_heap_report {
     size_t group_count;     /* all of them */
     struct ms_tally others; /* in groups that are not in the list */
     MS_VECTOR(struct ms_heap_group) groups;      /* as sorted */
+    uint64_t retainer_count; /* all of them */
     MS_VECTOR(struct ms_retainer) retainers;     /* biggest first */
     MS_VECTOR(struct ms_suspect) suspects;       /* biggest first */
     bool complete; /* false: something could not be read or walked; warnings say what */
@@ -109,6 +110,27 @@ struct ms_heap_report {
  */
 ms_result ms_heap_report(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
                          const struct ms_heap_options *options, struct ms_heap_report *report);
+
+/* Is RETAINED more of the live heap than one should have? */
+bool ms_is_suspect(const struct ms_heap_report *report, uint64_t retained);
+
+/* Some of many blocks: those that retain most first; a lost one counts by its own size. */
+struct ms_owners {
+    MS_VECTOR(struct ms_owner) list;
+    uint64_t count; /* of all of them */
+};
+void ms_owners_free(struct ms_owners *owners);
+
+/*
+ * Up to MOST of the blocks that the one at granule START retains directly. REPORT, here and below, is one by type
+ * that has the tree.
+ */
+ms_result ms_find_retained(const struct ms_scan *scan, const struct ms_heap_report *report, uint64_t start,
+                           size_t most, struct ms_owners *blocks);
+
+/* Up to MOST of the blocks of GROUP, which is one of REPORT's. Asks what each live block is. */
+ms_result ms_find_group_blocks(struct ms_scan *scan, const struct ms_heap_report *report,
+                               const struct ms_heap_group *group, size_t most, struct ms_owners *blocks);
 
 /* Calls VISIT with every live block of REPORT's scan, in the order of addresses, until it returns an error. */
 struct ms_listed_block {

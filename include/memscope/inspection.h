@@ -5,10 +5,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "memscope/heapmap.h"
 #include "memscope/histogram.h"
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
 #include "memscope/path.h"
+#include "memscope/regions.h"
 
 /* In the order in which they are made. */
 enum ms_stage {
@@ -43,6 +45,8 @@ struct ms_facts {
     struct ms_types *types;       /* COPY */
     struct ms_names *names;       /* COPY */
     const struct ms_memstats *memstats;
+    const struct ms_memory_map *map;     /* MEMSTATS */
+    const struct ms_heap_map *heap_map;  /* MEMSTATS; NULL too when the allocator is not known */
     const struct ms_leak_report *leaks; /* every lost block is listed */
     struct ms_knowledge *knowledge;     /* TYPES; of all blocks */
     const struct ms_heap_report *heap;  /* by type, with all groups and the dominator tree */

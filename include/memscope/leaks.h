@@ -27,17 +27,29 @@ struct ms_leak_options {
     unsigned kinds;     /* bits 1 << enum ms_leak_kind that are listed */
     uint64_t min_bytes; /* groups with less (own and indirect) are not listed */
     bool list;          /* every block too */
+    bool index;         /* and, of the list, which blocks are in a group, and which a leader holds */
     const struct ms_suppressions *suppressions; /* or NULL */
     struct ms_types *types; /* NULL: lost blocks are not typed */
     size_t show;       /* decode at most so many members of the first sample of each group; 0: none */
 };
 
+#define MS_NO_INDEX UINT32_MAX
 struct ms_leak_block {
     uint64_t address;
     uint64_t size; /* usable bytes */
-    enum ms_leak_kind kind;
     const char *type; /* NULL when not known; as long as the report */
+    enum ms_leak_kind kind;
     enum ms_evidence by;
+    uint32_t group;  /* with options.index: index in report.groups, or MS_NO_INDEX … */
+    uint32_t leader; /* … and in report.leaders: of the leader that holds it, or its own; or MS_NO_INDEX */
+};
+
+/* A definitely lost block, and those that are lost with it. */
+struct ms_leak_leader {
+    uint32_t block;        /* index in report.blocks */
+    uint32_t first, count; /* what it holds: report.held[first] … */
+    uint64_t bytes;        /* usable bytes of these */
+    bool ring;
 };
 
 /* Blocks of one type that the leaks of a group hold. */
@@ -66,6 +78,7 @@ struct ms_leak_group {
     unsigned samples;
     uint8_t preview[MS_SAMPLE]; /* raw bytes of the target: escape before showing */
     unsigned preview_size;      /* 0: none */
+    uint32_t first;          /* with options.index: its blocks are report.members[first] … */
     struct ms_values values; /* of the first sample, with options.show */
 };
 
@@ -75,6 +88,10 @@ struct ms_leak_report {
     struct ms_tally live;
     MS_VECTOR(struct ms_leak_group) groups; /* biggest (own and indirect bytes) first */
     MS_VECTOR(struct ms_leak_block) blocks; /* with options.list; sorted by address */
+    /* With options.index: */
+    MS_VECTOR(struct ms_leak_leader) leaders; /* by address */
+    uint32_t *held;    /* indices of blocks that are indirectly lost, those of each leader together; owned */
+    uint32_t *members; /* indices of blocks, those of each group together: who holds most first; owned */
     bool complete; /* false: something could not be read or walked; warnings say what */
     bool shown;    /* groups have their values */
     struct ms_knowledge *knowledge; /* what blocks are; owned */

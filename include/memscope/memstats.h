@@ -59,4 +59,7 @@ struct ms_memstats {
 ms_result ms_memstats(struct ms_scan *scan, struct ms_image *image, const struct ms_reach *reach,
                       struct ms_memstats *stats);
 
+/* After that: of the resident bytes of ARENA, the share that is free in pages with live neighbours. */
+double ms_arena_fragmentation(const struct ms_arena *arena);
+
 #endif

@@ -27,6 +27,16 @@ char *ms_count_text(uint64_t count, char buffer[32]);
 /* Writes SIZE bytes of the target so that no byte can reach a terminal raw: C escapes, UTF-8 kept when valid and printable. */
 void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
 
+#define MS_ESCAPED 12 /* bytes of the longest escape, and of any character, with the zero behind it */
+struct ms_escaped {
+    char text[MS_ESCAPED]; /* as it may be shown; UTF-8 */
+    uint32_t point;        /* when it stands for itself; 0: it is an escape */
+    size_t taken;          /* bytes that it stands for */
+};
+/* The first character of SIZE (at least 1) BYTES of the target, by the same rules; QUOTED: inside of double quotes. */
+void ms_escape(const uint8_t *bytes, size_t size, bool quoted, struct ms_escaped *escaped);
+void ms_escape_point(uint32_t point, char text[MS_ESCAPED]);
+
 void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                    const struct ms_leak_report *report);
 /* With RETAINERS and LIST, the lists of them and of every block too. The only error is lack of memory. */
@@ -54,6 +64,9 @@ ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,
                                  const struct ms_heap *heap, const struct ms_memstats *stats);
 
+/* A class of struct ms_path_block in words: "definitely lost". */
+const char *ms_block_class_text(const char *class);
+extern const char *const ms_evidence_texts[MS_EVIDENCES]; /* how a type is known: "by its vtable" */
 void ms_path_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                   const struct ms_path_report *report);
 json_t *ms_path_json(const struct ms_path_report *report);

@@ -374,6 +374,32 @@ ms_result ms_decode(const struct ms_decoder *decoder, uint64_t start, const stru
     return error;
 }
 
+/* A value in a register, or computed: its first 8 bytes are known. */
+static struct ms_error *decode_register(struct walker *w, const struct ms_type *type, const struct ms_local *local)
+{
+    uint8_t bytes[sizeof local->value];
+    memcpy(bytes, &local->value, sizeof bytes);
+    struct ms_value value = {.type = type};
+    if (local->valued && type->size && type->size <= sizeof bytes)
+        value = ms_decode_value(type, bytes, type->size, 0, 0);
+    return add_value(w, "", 0, &value);
+}
+
+ms_result ms_decode_local(const struct ms_decoder *decoder, const struct ms_local *local, size_t most,
+                          struct ms_values *values)
+{
+    *values = (struct ms_values){0};
+    if (!local->type || !decoder->types)
+        return NULL;
+    const struct ms_type *type = ms_type_complete(decoder->types, local->type);
+    struct walker w = {decoder, local->address, type->size, most, 0, values};
+    struct ms_error *error =
+        local->address ? walk(&w, type, "", 0, 0) : decode_register(&w, type, local);
+    if (error)
+        ms_values_free(values);
+    return error;
+}
+
 void ms_values_free(struct ms_values *values)
 {
     for (size_t i = 0; i < values->list.count; i++) {

@@ -387,6 +387,58 @@ void ms_heap_report_free(struct ms_heap_report *report)
         ms_knowledge_free(report->knowledge);
 }
 
+/* --- blocks of a group ------------------------------------------------------------------------- */
+
+/* Is the block at START one of GROUP? Then it is counted, and kept when it is one of the biggest so far. */
+static struct ms_error *take_member(struct builder *b, const struct ms_heap_group *group, uint64_t start,
+                                    struct ms_tops *tops, uint64_t *count)
+{
+    const struct ms_heap *heap = &b->scan->heap;
+    const uint64_t size = ms_block_size(heap, start);
+    struct ms_heap_group what;
+    struct ms_known known;
+    MS_TRY(ms_block_known(b->report->knowledge, start, &known));
+    MS_TRY(classify(b, start, size, &known, &what));
+    if (kind_key(&what) != kind_key(group) || value_key(&what) != value_key(group))
+        return NULL;
+    ++*count;
+    const uint32_t position = ms_dominator_position(&b->report->tree, heap, start);
+    return ms_tops_add(tops, position ? b->report->tree.retained[position] : size, start, WHAT);
+}
+
+static struct ms_error *find_members(struct builder *b, const struct ms_heap_group *group, struct ms_tops *tops,
+                                     uint64_t *count)
+{
+    const struct ms_heap *heap = &b->scan->heap;
+    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES && *count < group->blocks; l++)
+        for (uint32_t bits = heap->lines[l].starts & heap->lines[l].live; bits; bits &= bits - 1)
+            MS_TRY(take_member(b, group, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits), tops, count));
+    ms_tops_cut(tops);
+    return NULL;
+}
+
+ms_result ms_find_group_blocks(struct ms_scan *scan, const struct ms_heap_report *report,
+                               const struct ms_heap_group *group, size_t most, struct ms_owners *blocks)
+{
+    const struct ms_heap_options options = {.by = MS_BY_TYPE};
+    struct ms_heap_report same = *report; /* what a builder has is not constant */
+    struct builder b = {.scan = scan, .options = &options, .report = &same};
+    struct ms_tops tops = {.limit = most};
+    *blocks = (struct ms_owners){0};
+    struct ms_error *error = find_members(&b, group, &tops, &blocks->count);
+    for (size_t i = 0; !error && i < tops.list.count; i++)
+        error = ms_add_owner(scan, &report->tree, report, tops.list.items[i].item, blocks);
+    ms_tops_free(&tops);
+    if (error)
+        ms_owners_free(blocks);
+    return error;
+}
+
+void ms_owners_free(struct ms_owners *owners)
+{
+    ms_vector_free(&owners->list);
+}
+
 ms_result ms_each_live_block(const struct ms_scan *scan, const struct ms_heap_report *report,
                              ms_block_visitor *visit, void *context)
 {

@@ -43,6 +43,8 @@ struct ms_inspection {
         enum ms_stage stage; /* that is at work */
         struct ms_facts facts;
         struct ms_memstats memstats;
+        struct ms_memory_map map;
+        struct ms_heap_map heap_map;
         struct ms_leak_report leaks;
         struct ms_heap_report heap;
         struct ms_error *errors[MS_STAGES]; /* owned */
@@ -95,7 +97,13 @@ static struct ms_error *account(struct ms_inspection *in)
     if (own->scan->heap.allocator)
         MS_TRY(ms_mark(own->scan, &reach));
     MS_TRY(ms_memstats(own->scan, own->image, &reach, &in->own.memstats));
+    MS_TRY(ms_memory_map(own->scan, own->image, &in->own.map));
+    if (own->scan->heap.allocator) {
+        MS_TRY(ms_heap_map(own->scan, &in->own.heap_map));
+        own->heap_map = &in->own.heap_map;
+    }
     own->memstats = &in->own.memstats;
+    own->map = &in->own.map;
     return NULL;
 }
 
@@ -113,7 +121,8 @@ static struct ms_error *find_leaks(struct ms_inspection *in)
 {
     struct ms_facts *own = &in->own.facts;
     const struct ms_leak_options options = {
-        .kinds = 1u << MS_DEFINITE | 1u << MS_INDIRECT | 1u << MS_POSSIBLE, .list = true, .types = own->types,
+        .kinds = 1u << MS_DEFINITE | 1u << MS_INDIRECT | 1u << MS_POSSIBLE, .list = true, .index = true,
+        .types = own->types,
     };
     MS_TRY(require_heap(own));
     MS_TRY(ms_leaks(own->scan, own->image, own->symbols, &options, &in->own.leaks));
@@ -313,6 +322,8 @@ static void free_facts(struct ms_inspection *in)
     const struct ms_facts *own = &in->own.facts;
     ms_heap_report_free(&in->own.heap);
     ms_leak_report_free(&in->own.leaks);
+    ms_memory_map_free(&in->own.map);
+    ms_heap_map_free(&in->own.heap_map);
     ms_knowledge_free(own->knowledge);
     ms_names_free(own->names);
     ms_types_free(own->types);

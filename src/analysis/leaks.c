@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "held.h"
+#include "leak_index.h"
 
 const char *const ms_leak_names[MS_LEAK_KINDS] = {
     [MS_DEFINITE] = "definite",
@@ -22,6 +23,7 @@ struct builder {
     struct ms_holdings holdings; /* of what leaders hold */
     void *tree;             /* tsearch() of struct ms_leak_group *, owned */
     bool *suppressed;       /* by leader; owned */
+    uint32_t group_count;   /* in the tree */
 };
 
 /* --- what a block is --------------------------------------------------------------------------- */
@@ -80,6 +82,7 @@ static struct ms_leak_group *group_of(struct builder *b, const struct ms_leak_gr
         free(group);
         return NULL;
     }
+    group->first = b->group_count++; /* until they are in order */
     /* Counted from nothing on; of the key it only told that there is something. */
     group->indirect_blocks = 0;
     for (size_t i = 0; i < MS_GROUP_HOLDS; i++)
@@ -93,9 +96,11 @@ struct item {
     uint64_t start, size;
     const char *type, *module;
     enum ms_evidence by;
+    uint32_t group;  /* in the order in which they were made */
+    uint32_t leader; /* that it is counted under, or MS_NO_INDEX */
 };
 
-static struct ms_error *add_to_group(struct builder *b, const struct item *item, const struct ms_leader *leader)
+static struct ms_error *add_to_group(struct builder *b, struct item *item, const struct ms_leader *leader)
 {
     uint64_t held = leader ? leader->indirect_blocks : 0;
     struct ms_leak_group key = {.kind = item->kind, .size = item->size, .type = item->type, .module = item->module,
@@ -105,6 +110,7 @@ static struct ms_error *add_to_group(struct builder *b, const struct item *item,
     struct ms_leak_group *group = group_of(b, &key);
     if (!group)
         return ms_error_nomem("the groups of leaks");
+    item->group = group->first;
     group->blocks++;
     group->bytes += item->size;
     group->by = item->by < group->by ? item->by : group->by;
@@ -125,8 +131,8 @@ static struct ms_error *add_to_list(struct builder *b, const struct item *item)
     struct ms_leak_block *block = ms_vector_add(&b->report->blocks);
     if (!block)
         return ms_error_nomem("the list of leaks");
-    *block = (struct ms_leak_block){ms_granule_address(&b->scan->heap, item->start), item->size, item->kind,
-                                    item->type, item->by};
+    *block = (struct ms_leak_block){ms_granule_address(&b->scan->heap, item->start), item->size, item->type,
+                                    item->kind, item->by, item->group, item->leader};
     return NULL;
 }
 
@@ -138,10 +144,12 @@ static void count(struct ms_tally *tally, uint64_t size)
     tally->bytes += size;
 }
 
-static struct ms_error *add_block(struct builder *b, enum ms_leak_kind kind, uint64_t start,
+/* NUMBER: of the leader that it is counted under, or MS_NO_INDEX; LEADER: when it is that. */
+static struct ms_error *add_block(struct builder *b, enum ms_leak_kind kind, uint64_t start, uint32_t number,
                                   const struct ms_leader *leader)
 {
-    struct item item = {.kind = kind, .start = start, .size = ms_block_size(&b->scan->heap, start)};
+    struct item item = {.kind = kind, .start = start, .size = ms_block_size(&b->scan->heap, start),
+                        .leader = number};
     struct ms_known what;
     count(&b->report->kinds[kind], item.size);
     if (!(b->options->kinds & 1u << kind))
@@ -169,7 +177,8 @@ static struct ms_error *add_lost(struct builder *b)
         if (b->suppressed[lost->leader[i]])
             count(&b->report->suppressed, ms_block_size(&b->scan->heap, lost->starts[i]));
         else
-            MS_TRY(add_block(b, leads ? MS_DEFINITE : MS_INDIRECT, lost->starts[i], leads ? leader : NULL));
+            MS_TRY(add_block(b, leads ? MS_DEFINITE : MS_INDIRECT, lost->starts[i], lost->leader[i],
+                             leads ? leader : NULL));
     }
     return NULL;
 }
@@ -190,7 +199,7 @@ static struct ms_error *add_marked(struct builder *b, enum ms_leak_kind kind)
             if (suppressed)
                 count(&b->report->suppressed, ms_block_size(heap, start));
             else
-                MS_TRY(add_block(b, kind, start, NULL));
+                MS_TRY(add_block(b, kind, start, MS_NO_INDEX, NULL));
         }
     }
     return NULL;
@@ -242,7 +251,7 @@ static struct ms_error *sort_out(struct builder *b)
         ms_held_sort(&report->groups.items[i]);
     ms_vector_sort(&report->groups, biggest_first);
     ms_vector_sort(&report->blocks, blocks_by_address);
-    return NULL;
+    return b->options->index ? ms_leak_index(report, &b->lost, b->group_count) : NULL;
 }
 
 /* The members of each group's first sample. */
@@ -303,5 +312,8 @@ void ms_leak_report_free(struct ms_leak_report *report)
         ms_values_free(&report->groups.items[i].values);
     ms_vector_free(&report->groups);
     ms_vector_free(&report->blocks);
+    ms_vector_free(&report->leaders);
+    free(report->held);
+    free(report->members);
     ms_knowledge_free(report->knowledge);
 }

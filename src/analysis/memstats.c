@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memscope/regions.h"
 #include "memscope/units.h"
 
 const struct ms_row_info ms_rows[MS_ROWS] = {
@@ -164,71 +165,14 @@ static void account_heap(struct ms_scan *scan, struct cursor *c, struct ms_memst
 
 /* --- the rest ---------------------------------------------------------------------------------- */
 
-static bool is_stack(const struct ms_scan *scan, const struct ms_image *image, const struct ms_region *r)
-{
-    if (r->kind == MS_REGION_STACK)
-        return true;
-    if (r->kind != MS_REGION_ANON)
-        return false;
-    for (size_t i = 0; i < scan->cached_stacks.count; i++)
-        if (scan->cached_stacks.items[i].start >= r->start && scan->cached_stacks.items[i].end <= r->end)
-            return true;
-    for (size_t i = 0; i < image->thread_count; i++) {
-        uint64_t tcb = image->threads[i].registers[MS_REG_FS_BASE];
-        uint64_t sp = image->threads[i].registers[MS_REG_RSP];
-        if ((tcb >= r->start && tcb < r->end) || (sp >= r->start && sp < r->end))
-            return true;
-    }
-    return false;
-}
-
-/* A file of which some part is mapped as code is a module. */
-static bool is_module(const struct ms_image *image, const struct ms_region *r)
-{
-    for (size_t i = 0; i < image->region_count; i++) {
-        const struct ms_region *other = &image->regions[i];
-        if (other->kind == MS_REGION_FILE && other->prot & MS_EXEC && other->inode == r->inode &&
-            other->major == r->major && other->minor == r->minor)
-            return true;
-    }
-    return false;
-}
-
-static enum ms_row row_of_region(const struct ms_scan *scan, const struct ms_image *image,
-                                 const struct ms_region *r)
-{
-    if (r->kind == MS_REGION_SHARED)
-        return MS_ROW_SHARED;
-    if (r->kind == MS_REGION_FILE)
-        return !is_module(image, r) ? MS_ROW_FILES : r->prot & MS_WRITE ? MS_ROW_DATA : MS_ROW_TEXT;
-    if (r->kind == MS_REGION_DEVICE || r->kind == MS_REGION_VDSO)
-        return MS_ROW_OTHER;
-    bool bss = r > image->regions && r->kind == MS_REGION_ANON && r[-1].end == r->start &&
-               r[-1].kind == MS_REGION_FILE && r[-1].prot & MS_WRITE;
-    if (bss)
-        return MS_ROW_DATA;
-    return is_stack(scan, image, r) ? MS_ROW_STACKS : MS_ROW_ANON;
-}
-
-/* Rss by smaps; for a core, what was dumped. */
-static uint64_t region_rss(const struct ms_image *image, const struct ms_region *r)
-{
-    if (image->accounted)
-        return r->rss;
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < r->run_count; i++)
-        bytes += r->runs[i].end - r->runs[i].start;
-    return bytes;
-}
-
 static void account_regions(const struct ms_scan *scan, struct ms_image *image, const uint64_t *used,
                             struct ms_memstats *stats)
 {
     for (size_t i = 0; i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
-        uint64_t rss = region_rss(image, r);
+        uint64_t rss = ms_region_rss(image, r);
         if (rss >= used[i]) {
-            stats->rows[row_of_region(scan, image, r)] += rss - used[i];
+            stats->rows[ms_region_row(scan, image, r)] += rss - used[i];
             continue;
         }
         /* The page of zeros, where memory was only read, is present but not in Rss: in live blocks, mostly. */
@@ -296,4 +240,12 @@ ms_result ms_memstats(struct ms_scan *scan, struct ms_image *image, const struct
     stats->complete = !image->incomplete;
     judge(stats);
     return NULL;
+}
+
+double ms_arena_fragmentation(const struct ms_arena *arena)
+{
+    uint64_t resident = 0;
+    for (unsigned class = 0; class < MS_CLASSES; class++)
+        resident += arena->resident[class];
+    return percent(arena->resident[MS_CLASS_FREE] - arena->trimmable, resident) / 100;
 }

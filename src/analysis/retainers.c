@@ -1,8 +1,6 @@
 /* The biggest retainers: blocks that only roots hold, and where below them what they retain spreads. */
 #include "retainers.h"
 
-#include <string.h>
-
 /*
  * What a block retains often hangs from another far below it: a server's state, its table, the
  * table's buckets. One goes down while one block still retains three quarters of it all; a way longer
@@ -12,62 +10,56 @@
 /* Each takes a search from the roots on. */
 #define ROOTS_NAMED 20u
 
-struct top {
-    uint64_t retained;
-    uint32_t position;
-};
-
-/* The biggest so far, in order up to LIMIT, then as they came. */
-struct tops {
-    MS_VECTOR(struct top) list;
-    size_t limit;
-};
-
-static int biggest_first(const void *a, const void *b)
-{
-    const struct top *s = a, *t = b;
-    if (s->retained != t->retained)
-        return s->retained > t->retained ? -1 : 1;
-    return s->position < t->position ? -1 : s->position > t->position;
-}
-
-static void cut(struct tops *tops)
-{
-    ms_vector_sort(&tops->list, biggest_first);
-    if (tops->list.count > tops->limit)
-        tops->list.count = tops->limit;
-}
-
-/* Keeps at most twice LIMIT. */
-static struct ms_error *add_top(struct tops *tops, uint64_t retained, uint32_t position)
-{
-    if (tops->list.count / 2 >= tops->limit)
-        cut(tops);
-    struct top *top = ms_vector_add(&tops->list);
-    if (!top)
-        return ms_error_nomem("the retainers");
-    *top = (struct top){retained, position};
-    return NULL;
-}
-
-static struct ms_error *describe(const struct ms_scan *scan, const struct ms_dominators *tree, uint32_t position,
-                                 const struct ms_heap_report *report, struct ms_owner *owner)
+struct ms_error *ms_describe_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                   const struct ms_heap_report *report, uint64_t start, struct ms_owner *owner)
 {
     const struct ms_heap *heap = &scan->heap;
-    const uint64_t start = tree->start[position];
+    const uint32_t position = ms_dominator_position(tree, heap, start);
+    const uint64_t retained = position ? tree->retained[position] : 0;
     struct ms_known known;
     MS_TRY(ms_block_known(report->knowledge, start, &known));
     *owner = (struct ms_owner){
         .address = ms_granule_address(heap, start),
         .size = ms_block_size(heap, start),
-        .retained = tree->retained[position],
-        .retained_blocks = tree->end[position] - position,
-        .share = ms_share(tree->retained[position], report->live.bytes),
+        .retained = retained,
+        .retained_blocks = position ? tree->end[position] - position : 0,
+        .share = ms_share(retained, report->live.bytes),
         .by = known.by,
         .module = known.module,
     };
     owner->preview_size = ms_block_preview(heap, start, owner->preview);
     return ms_known_text(report->knowledge, &known, &owner->type);
+}
+
+struct ms_error *ms_add_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
+                              const struct ms_heap_report *report, uint64_t start, struct ms_owners *owners)
+{
+    struct ms_owner *owner = ms_vector_add(&owners->list);
+    return owner ? ms_describe_owner(scan, tree, report, start, owner) : ms_error_nomem("the retainers");
+}
+
+ms_result ms_find_retained(const struct ms_scan *scan, const struct ms_heap_report *report, uint64_t start,
+                           size_t most, struct ms_owners *blocks)
+{
+    const struct ms_dominators *tree = &report->tree;
+    const uint32_t position = ms_dominator_position(tree, &scan->heap, start);
+    struct ms_children children = {0};
+    *blocks = (struct ms_owners){0};
+    if (position)
+        MS_TRY(ms_dominator_children(tree, position, most, &children));
+    blocks->count = children.count;
+    struct ms_error *error = NULL;
+    for (size_t i = 0; !error && i < children.tops.list.count; i++)
+        error = ms_add_owner(scan, tree, report, tree->start[children.tops.list.items[i].item], blocks);
+    ms_tops_free(&children.tops);
+    if (error)
+        ms_owners_free(blocks);
+    return error;
+}
+
+bool ms_is_suspect(const struct ms_heap_report *report, uint64_t retained)
+{
+    return retained / MS_SUSPECT_PERCENT > report->live.bytes / 100;
 }
 
 /* Of the blocks right below POSITION the one that retains at least LEAST, or 0. */
@@ -104,24 +96,16 @@ static struct ms_error *add_suspect(struct ms_heap_report *report, const struct 
     return NULL;
 }
 
-static struct ms_error *collect(const struct ms_dominators *tree, struct tops *tops)
-{
-    for (uint32_t p = 1; p <= tree->count; p = tree->end[p])
-        MS_TRY(add_top(tops, tree->retained[p], p));
-    cut(tops);
-    return NULL;
-}
-
 /* Describes the block at POSITION, and adds it to the lists that it belongs to. */
 static struct ms_error *add_retainer(const struct ms_scan *scan, const struct ms_dominators *tree,
                                      uint32_t position, bool listed, bool suspect,
                                      struct ms_heap_report *report)
 {
     struct ms_retainer retainer = {0};
-    MS_TRY(describe(scan, tree, position, report, &retainer.block));
+    MS_TRY(ms_describe_owner(scan, tree, report, tree->start[position], &retainer.block));
     const uint32_t gathers = gathering_point(tree, position);
     if (gathers)
-        MS_TRY(describe(scan, tree, gathers, report, &retainer.gathers));
+        MS_TRY(ms_describe_owner(scan, tree, report, tree->start[gathers], &retainer.gathers));
     struct ms_retainer *slot = listed ? ms_vector_add(&report->retainers) : NULL;
     if (slot)
         *slot = retainer;
@@ -135,17 +119,19 @@ struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_d
 {
     /* No more than these can be suspects, whatever is asked for. */
     const size_t most_suspects = 100 / MS_SUSPECT_PERCENT, limit = options->retainer_limit;
-    struct tops tops = {.limit = limit > most_suspects ? limit : most_suspects};
-    struct ms_error *error = collect(tree, &tops);
-    for (size_t i = 0; !error && i < tops.list.count; i++) {
-        uint32_t position = tops.list.items[i].position;
+    struct ms_children all;
+    MS_TRY(ms_dominator_children(tree, 0, limit > most_suspects ? limit : most_suspects, &all));
+    report->retainer_count = all.count;
+    struct ms_error *error = NULL;
+    for (size_t i = 0; !error && i < all.tops.list.count; i++) {
+        const uint32_t position = (uint32_t)all.tops.list.items[i].item;
         bool suspect = ms_is_suspect(report, tree->retained[position]);
         bool listed = i < limit && tree->retained[position] >= options->min_bytes;
         if (!suspect && !listed)
             break;
         error = add_retainer(scan, tree, position, listed, suspect, report);
     }
-    ms_vector_free(&tops.list);
+    ms_tops_free(&all.tops);
     return error;
 }
 

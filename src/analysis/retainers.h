@@ -12,11 +12,13 @@ struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_d
 struct ms_error *ms_name_retainers(const struct ms_scan *scan, struct ms_names *names,
                                    struct ms_heap_report *report);
 
-/* Is RETAINED more of the live heap than one should have? */
-static inline bool ms_is_suspect(const struct ms_heap_report *report, uint64_t retained)
-{
-    return retained / MS_SUSPECT_PERCENT > report->live.bytes / 100;
-}
+/* Describes the live block at granule START; TREE is not yet the report's while that is built. */
+struct ms_error *ms_describe_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                   const struct ms_heap_report *report, uint64_t start, struct ms_owner *owner);
+
+/* The same, and adds it to OWNERS. */
+struct ms_error *ms_add_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
+                              const struct ms_heap_report *report, uint64_t start, struct ms_owners *owners);
 
 static inline double ms_share(uint64_t part, uint64_t whole)
 {

@@ -13,6 +13,7 @@
 #define MS_COMMANDS(COMMAND)                                                                       \
     COMMAND(leaks, "find blocks on the heap that nothing points to any more")                      \
     COMMAND(heap, "live blocks by type or size, and what keeps them alive")                        \
+    COMMAND(attach, "browse all of that on the terminal")                                          \
     COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
     COMMAND(memstats, "account for every resident byte of the process")
 
@@ -88,5 +89,7 @@ ms_result ms_report_file_close(struct ms_report_file *report, struct ms_error *e
 
 /* A view on REPORT with its colours decided; options.c. */
 struct ms_view ms_common_view(const struct ms_common *common, const struct ms_report_file *report);
+/* Are colours wanted on FILE? */
+bool ms_wants_color(enum ms_color color, FILE *file);
 
 #endif

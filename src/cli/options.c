@@ -132,7 +132,7 @@ bool ms_parse_size(const char *text, uint64_t *bytes)
     return *bytes >> shift == value;
 }
 
-static bool wants_color(enum ms_color color, FILE *file)
+bool ms_wants_color(enum ms_color color, FILE *file)
 {
     if (color != MS_COLOR_AUTO)
         return color == MS_COLOR_ALWAYS;
@@ -145,7 +145,7 @@ struct ms_view ms_common_view(const struct ms_common *common, const struct ms_re
 {
     return (struct ms_view){
         .out = report->file,
-        .color = wants_color(common->color, report->file),
+        .color = ms_wants_color(common->color, report->file),
         .verbose = common->verbose,
         .quiet = common->quiet,
     };

@@ -103,36 +103,51 @@ size_t ms_preview_length(const uint8_t *bytes, size_t size)
     return size;
 }
 
-/* An ASCII character that has an escape of its own; QUOTED makes the double quote one. */
-static bool write_ascii(FILE *out, uint32_t point, bool quoted)
+/* The letter of an ASCII character that has an escape of its own, else 0; QUOTED makes the double quote one. */
+static char escape_letter(uint32_t point, bool quoted)
 {
     static const char special[] = "\n\t\r\a\b\f\v\\\"";
     static const char letters[] = "ntrabfv\\\"";
     const char *at = point && point < 0x80 ? strchr(special, (int)point) : NULL;
-    if (!at || (point == '"' && !quoted))
-        return false;
-    putc_unlocked('\\', out);
-    putc_unlocked(letters[at - special], out);
-    return true;
+    return at && (point != '"' || quoted) ? letters[at - special] : 0;
+}
+
+void ms_escape(const uint8_t *bytes, size_t size, bool quoted, struct ms_escaped *escaped)
+{
+    size_t length;
+    uint32_t point = ms_decode_utf8(bytes, size, &length);
+    char letter = length ? escape_letter(point, quoted) : 0;
+    escaped->taken = length ? length : 1;
+    escaped->point = 0;
+    if (length == 0)
+        snprintf(escaped->text, sizeof escaped->text, "\\x%02x", bytes[0]);
+    else if (letter)
+        snprintf(escaped->text, sizeof escaped->text, "\\%c", letter);
+    else if (!ms_printable(point))
+        ms_escape_point(point, escaped->text);
+    else {
+        memcpy(escaped->text, bytes, length);
+        escaped->text[length] = '\0';
+        escaped->point = point;
+    }
+}
+
+void ms_escape_point(uint32_t point, char text[MS_ESCAPED])
+{
+    if (point < 0x80)
+        snprintf(text, MS_ESCAPED, "\\x%02x", (unsigned)point);
+    else if (point > 0xFFFF)
+        snprintf(text, MS_ESCAPED, "\\U%08x", (unsigned)point);
+    else
+        snprintf(text, MS_ESCAPED, "\\u%04x", (unsigned)point);
 }
 
 static void write_escaped(FILE *out, const uint8_t *bytes, size_t size, bool quoted)
 {
-    size_t length;
-    for (size_t i = 0; i < size; i += length) {
-        uint32_t point = ms_decode_utf8(bytes + i, size - i, &length);
-        if (length == 0) {
-            fprintf(out, "\\x%02x", bytes[i]);
-            length = 1;
-        } else if (write_ascii(out, point, quoted)) {
-            continue;
-        } else if (ms_printable(point)) {
-            fwrite(bytes + i, 1, length, out);
-        } else if (point < 0x80) {
-            fprintf(out, "\\x%02x", (unsigned)point);
-        } else {
-            fprintf(out, point > 0xFFFF ? "\\U%08x" : "\\u%04x", (unsigned)point);
-        }
+    struct ms_escaped escaped;
+    for (size_t i = 0; i < size; i += escaped.taken) {
+        ms_escape(bytes + i, size - i, quoted, &escaped);
+        fputs(escaped.text, out);
     }
 }
 

@@ -11,7 +11,15 @@
 /* A longer expression only with --verbose. */
 #define EXPRESSION_MAX 500u
 
-static const char *class_text(const struct ms_path_block *block)
+const char *const ms_evidence_texts[MS_EVIDENCES] = {
+    [MS_BY_NOTHING] = "",
+    [MS_BY_GUESS] = "a guess: the only type that fits the size",
+    [MS_BY_POINTER] = "by a pointer to it",
+    [MS_BY_CONTAINER] = "by the container that holds it",
+    [MS_BY_VTABLE] = "by its vtable",
+};
+
+const char *ms_block_class_text(const char *class)
 {
     static const struct {
         const char *class, *text;
@@ -22,9 +30,9 @@ static const char *class_text(const struct ms_path_block *block)
         {"top", "free, at the arena's top"}, {"overhead", "the allocator's own"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (strcmp(block->class, texts[i].class) == 0)
+        if (strcmp(class, texts[i].class) == 0)
             return texts[i].text;
-    return block->class;
+    return class;
 }
 
 static void write_heading(const struct ms_view *view, const char *text)
@@ -45,7 +53,7 @@ static void write_block(const struct ms_view *view, const struct ms_path_block *
         ms_write_type(view->out, block->type, block->by);
     }
     if (!plain || strcmp(block->class, "reachable") != 0)
-        fprintf(view->out, ", %s", class_text(block));
+        fprintf(view->out, ", %s", ms_block_class_text(block->class));
     putc(')', view->out);
 }
 
@@ -72,16 +80,9 @@ static void write_region(const struct ms_view *view, const struct ms_path_report
 
 static void write_type(const struct ms_view *view, const struct ms_path_block *block)
 {
-    static const char *const how[MS_EVIDENCES] = {
-        [MS_BY_NOTHING] = "",
-        [MS_BY_GUESS] = "a guess: the only type that fits the size",
-        [MS_BY_POINTER] = "by a pointer to it",
-        [MS_BY_CONTAINER] = "by the container that holds it",
-        [MS_BY_VTABLE] = "by its vtable",
-    };
     fputs("type: ", view->out);
     ms_write_type(view->out, block->type, block->by);
-    fprintf(view->out, " (%s", how[block->by]);
+    fprintf(view->out, " (%s", ms_evidence_texts[block->by]);
     if (block->module) {
         fputs(" in ", view->out);
         ms_write_name(view->out, block->module);
@@ -96,7 +97,7 @@ static void write_what_block(const struct ms_view *view, const struct ms_path_re
     bool good = strcmp(block->class, "reachable") == 0, bad = report->lost;
     fprintf(view->out, "0x%" PRIx64 ": ", report->address);
     ms_style_begin(view, good ? MS_STYLE_GOOD : bad ? MS_STYLE_BAD : MS_STYLE_DOUBT);
-    fputs(class_text(block), view->out);
+    fputs(ms_block_class_text(block->class), view->out);
     ms_style_end(view);
     fputs(", ", view->out);
     if (report->offset >= block->size)

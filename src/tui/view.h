@@ -20,19 +20,30 @@ enum tui_style {
     TUI_LIVE,     /* in maps of heaps */
     TUI_FREE,
     TUI_LEAKED,
+    /* Of the browser itself. */
+    TUI_TITLE,    /* the first line */
+    TUI_TAB,
+    TUI_TAB_ON,   /* of the view that is shown */
+    TUI_KEY,      /* names of keys */
     TUI_STYLES
 };
 
 /* --- cells: text that is safe for a terminal --------------------------------------------------- */
 
 #define TUI_CELL_BYTES 512u
+#define TUI_MAP_CELLS 64u
 
 struct tui_cell {
     char text[TUI_CELL_BYTES]; /* UTF-8, printable; only cell.c writes it */
     size_t length;
     enum tui_style style;
     double bar;  /* 0 … 1: a bar of this share is drawn in the column instead of text; negative: none */
+    uint8_t map[TUI_MAP_CELLS]; /* enum tui_style of the first characters, when they are a map */
+    unsigned map_count;         /* of these; 0: it is none */
 };
+
+void tui_clear(struct tui_cell *cell); /* empty, plain, no bar; the browser's calls begin with that */
+bool tui_utf8(void); /* does the terminal show more than ASCII? */
 
 /* Each appends. What comes from the target (names, types, content) must come by tui_put_name or tui_put_bytes. */
 void tui_put(struct tui_cell *cell, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -40,6 +51,7 @@ void tui_put_name(struct tui_cell *cell, const char *name);                     
 void tui_put_bytes(struct tui_cell *cell, const uint8_t *bytes, size_t size);    /* quoted and escaped */
 void tui_put_size(struct tui_cell *cell, uint64_t bytes);                        /* "1.2 MiB" */
 void tui_put_count(struct tui_cell *cell, uint64_t count);                       /* "1,234" */
+void tui_put_map(struct tui_cell *cell, enum tui_style style);                   /* one character of a map */
 void tui_put_delta(struct tui_cell *cell, int64_t bytes, bool size);             /* "+1.2 MiB", "" for none; styled */
 
 /* --- columns and rows -------------------------------------------------------------------------- */
@@ -51,6 +63,8 @@ struct tui_column {
     bool descending;  /* sorted by, the biggest first */
     bool fixed;       /* not to be sorted by */
     bool delta;       /* only shown when there is an earlier snapshot */
+    bool tree;        /* rows are indented here; in no column: where width is 0 */
+    unsigned least;   /* of a column without width: what it gets before others go; 0: a usual amount */
     unsigned weight;  /* in a narrow terminal those with the least go first; 0 means never */
 };
 
@@ -61,6 +75,7 @@ struct tui_row {
     bool opens;       /* has rows below it, which tui_view_kind.open makes */
     bool open;        /* they are there */
     bool heading;     /* cannot be selected */
+    bool wide;        /* its first column takes the whole line, there are no others */
 };
 
 struct tui_rows {
@@ -79,7 +94,8 @@ struct tui_view_kind {
     const char *name;   /* in the tab bar, in exports: "leaks" */
     char key;           /* '1' …; 0: only reached from others (Block) */
     const char *empty;  /* said when there are no rows */
-    enum ms_stage stage; /* until it is done its progress is shown; when it failed, why */
+    /* Until it is done its progress is shown; when it failed, why. MS_STAGES: it needs none. */
+    enum ms_stage stage;
     const struct tui_column *columns;
     unsigned column_count;
     int sort;           /* column that rows are sorted by at first; -1: their own order, and no sorting */
@@ -113,15 +129,19 @@ struct tui_view {
     struct ms_facts facts;        /* as of the last fill */
     const struct ms_facts *before; /* reports of the snapshot before, for deltas; NULL: there is none */
     unsigned width;               /* of the terminal, for maps */
-    struct tui_rows rows;
-    void *state;                  /* the view's own */
-    /* The browser's: selection, scrolling, order, filter; view.c. */
-    struct tui_table *table;
+    struct tui_rows rows;         /* empty before each fill */
+    /* The view's own: made by start() and released for each snapshot anew, so it may keep what is in facts. */
+    void *state;
+    /* The browser's. */
+    struct tui_table *table;      /* selection, scrolling, order, filter; table.c */
+    struct ms_question *question; /* tui_ask(); or NULL */
+    bool answer_seen;             /* it was filled with the answer */
 };
 
-/* All kinds, in the order of the tab bar; views.c. A new view is one file and one line there. */
+/* All kinds, in the order of the tab bar, then NULL; views.c. A new view is one file and one line there. */
 extern const struct tui_view_kind *const tui_kinds[];
-extern const struct tui_view_kind tui_block; /* where addresses lead */
+extern const struct tui_view_kind tui_overview, tui_leaks, tui_types, tui_retainers, tui_arenas, tui_map,
+    tui_threads, tui_block; /* tui_block: where addresses lead */
 
 /* Adds a row to view->rows; an error without memory. */
 ms_result tui_add_row(struct tui_rows *rows, struct tui_row row);

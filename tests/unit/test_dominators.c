@@ -166,6 +166,33 @@ static void compare(const struct world *w, const struct ms_dominators *tree, con
     }
 }
 
+/* The children of each position are those that it is the dominator of: the biggest MOST of them, biggest first. */
+static void compare_children(const struct ms_dominators *tree, size_t most)
+{
+    for (uint32_t p = 0; p <= tree->count; p++) {
+        struct ms_children children;
+        uint64_t count = 0, last = UINT64_MAX;
+        assert_null(ms_dominator_children(tree, p, most, &children));
+        const struct ms_top *tops = children.tops.list.items;
+        for (size_t i = 0; i < children.tops.list.count; last = tops[i++].weight) {
+            assert_int_equal(tree->dominator[tops[i].item], p);
+            assert_int_equal(tree->retained[tops[i].item], tops[i].weight);
+            assert_true(tops[i].weight <= last && tops[i].item != 0);
+            for (size_t j = 0; j < i; j++)
+                assert_true(tops[i].item != tops[j].item);
+        }
+        size_t bigger = 0; /* than the last one that is listed */
+        for (uint32_t q = 1; q <= tree->count; q++) {
+            count += tree->dominator[q] == p;
+            bigger += tree->dominator[q] == p && tree->retained[q] > last;
+        }
+        assert_int_equal(children.count, count);
+        assert_int_equal(children.tops.list.count, count < most ? count : most);
+        assert_true(bigger < most);
+        ms_tops_free(&children.tops);
+    }
+}
+
 static int by_from(const void *a, const void *b)
 {
     const struct edge *e = a, *f = b;
@@ -192,6 +219,7 @@ static void test_random_heaps(void **unused)
         connect(&w, edges, edge_count, roots, root_count);
         find(&w, &tree);
         compare(&w, &tree, edges, edge_count, roots, root_count);
+        compare_children(&tree, 1 + round % MOST);
         ms_dominators_free(&tree);
         drop_world(&w);
     }
