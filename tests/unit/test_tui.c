@@ -456,10 +456,10 @@ static void work_in_pieces(void **unused)
         assert_null(tui_add_row(&view.rows, (struct tui_row){.key = i + 1, .item = i % NODES}));
     strcpy(view.table->filter, "a");
     assert_null(tui_table_refilled(&view));
-    while (tui_table_work(&view, 0, &error))
+    while (tui_table_work(&view, tui_now() + 20000, &error))
         pieces++;
     assert_null(error);
-    assert_true(pieces > 100);
+    assert_true(pieces > 10);
     for (size_t i = 1; i < view.table->count; i++) {
         const struct tui_row *rows = view.rows.list.items;
         const uint32_t *shown = view.table->shown;
