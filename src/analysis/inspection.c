@@ -80,7 +80,7 @@ static struct ms_error *copy(struct ms_inspection *in)
     struct ms_facts *own = &in->own.facts;
     MS_TRY(ms_scan_new(&own->scan));
     const struct ms_capture_options options = {
-        .full = true, .account = true, .exe = in->options.exe, .sysroot = in->options.sysroot,
+        .want = MS_WANT_FULL, .account = true, .exe = in->options.exe, .sysroot = in->options.sysroot,
         .progress = progress, .progress_context = in, .sink = ms_scan_sink(own->scan),
     };
     const struct ms_symbols_options symbols = {.debuginfod = in->options.debuginfod,
