@@ -36,7 +36,7 @@ static uint64_t next_random(void)
 static size_t hostile(uint8_t *bytes, size_t most)
 {
     static const char *const pieces[] = {
-        "\033[2J", "\033]0;x\007", "\x9b" "31m", "\xc2\x9b", "\xe6\x97\xa5", "e\xcc\x81", "\xe2\x80\xae", "\xf0\x9f\x98\x80",
+        "\033[2J", "\033]0;x\007", "\23331m", "\xc2\x9b", "\xe6\x97\xa5", "e\xcc\x81", "\xe2\x80\xae", "\xf0\x9f\x98\x80",
         "\xf0\x9f", "\xff", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\\", "\"", "plain", "\xe2\x80\x8b", "\xef\xb8\x8f", "\n",
     };
     size_t wanted = next_random() % most, size = 0;
