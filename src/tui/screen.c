@@ -24,6 +24,7 @@ static struct {
     struct termios before; /* the terminal's modes when we came */
     char restore[256];     /* what a terminal must get when we die; made beforehand for signal handlers */
     size_t restore_length;
+    char stack[16384];     /* of the signal handler */
     int cursor_y, cursor_x;
     int colors;
 } own;
@@ -114,9 +115,12 @@ static void die(int number)
 
 static const int deadly[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 
+/* On a stack of its own, for it may be the stack that ended. */
 static void catch_deadly(void (*handler)(int))
 {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
+    const stack_t stack = {.ss_sp = own.stack, .ss_size = sizeof own.stack};
+    sigaltstack(&stack, NULL);
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
         sigaction(deadly[i], &action, NULL);
