@@ -238,7 +238,8 @@ static void turn_tab(struct tui_browser *b, int step)
     }
     if (at < 0 && step < 0)
         at = 0;
-    tui_go(b, (struct tui_place){tabs[(at + step + count) % count], 0});
+    if (count)
+        tui_go(b, (struct tui_place){tabs[(at + step + count) % count], 0});
 }
 
 static void do_next_tab(struct tui_browser *b)

@@ -68,7 +68,7 @@ static void make_pairs(bool color)
     if (use_default_colors() == OK)
         none_fore = none_back = -1;
     own.colors = COLORS >= 256 ? 256 : 8;
-    for (short i = 0; i < TUI_STYLES; i++) {
+    for (int i = 0; i < TUI_STYLES; i++) {
         short fore = own.colors == 256 ? styles[i].fore : styles[i].fore8;
         short back = own.colors == 256 ? styles[i].back : styles[i].back8;
         init_pair((short)(i + 1), fore < 0 ? none_fore : fore, back < 0 ? none_back : back);
