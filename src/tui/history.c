@@ -145,7 +145,7 @@ static ms_result find_page(struct tui_browser *b, struct tui_place place, struct
 
 void tui_go(struct tui_browser *b, struct tui_place place)
 {
-    struct tui_page *page;
+    struct tui_page *page = NULL;
     struct ms_error *error = find_page(b, place, &page);
     if (error) {
         tui_say(b, "%s", error->message);
