@@ -34,6 +34,8 @@ struct node {
     uint32_t arena, segment; /* indices; of MORE_SEGMENTS the first one to come */
     uint64_t start, end;     /* addresses */
     struct ms_heap_cell bytes;
+    uint8_t map[TUI_MAP_CELLS]; /* enum tui_style; made when it is shown first */
+    unsigned map_count;
 };
 
 struct state {
@@ -191,6 +193,7 @@ static ms_result add_ranges(struct tui_view *view, const struct node *range, uns
     for (uint64_t at = range->start & ~(each - 1); at < range->end; at += each) {
         struct node node = *range;
         node.kind = RANGE;
+        node.map_count = 0;
         node.start = at > range->start ? at : range->start;
         node.end = at + each < range->end ? at + each : range->end;
         node.bytes = range_of(view, node.segment, node.start, node.end);
@@ -247,7 +250,7 @@ static uint64_t boundary(const struct node *node, unsigned index, unsigned count
 }
 
 /* Each character is a part of the range, coloured as most bytes in it are. */
-static void put_range(const struct tui_view *view, const struct node *node, struct tui_cell *cell)
+static void make_map(const struct tui_view *view, struct node *node)
 {
     const unsigned cells = map_cells(view);
     for (unsigned i = 0; i < cells; i++) {
@@ -255,8 +258,17 @@ static void put_range(const struct tui_view *view, const struct node *node, stru
         const struct ms_heap_cell bytes = range_of(view, node->segment, from, to);
         enum ms_chunk_state state;
         if (to > from && ms_heap_cell_state(&bytes, &state))
-            tui_put_map(cell, style_of(state));
+            node->map[node->map_count++] = (uint8_t)style_of(state);
     }
+}
+
+static void put_range(const struct tui_view *view, const struct node *node, struct tui_cell *cell)
+{
+    struct state *state = view->state;
+    if (!node->map_count)
+        make_map(view, &state->nodes.items[node - state->nodes.items]);
+    for (unsigned i = 0; i < node->map_count; i++)
+        tui_put_map(cell, (enum tui_style)node->map[i]);
 }
 
 /* Of an arena: how its bytes divide, as lengths. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "memscope/growth.h"
+#include "what.h"
 #include "words.h"
 
 /* Types that grew most, at most so many. */
@@ -184,21 +185,6 @@ static const struct ms_heap_group *group_of(const struct tui_view *view, const s
     return &view->facts.heap->groups.items[state->heap.groups.items[index_of(row)].now];
 }
 
-static void put_group(const struct ms_heap_group *group, struct tui_cell *cell)
-{
-    if (group->type) {
-        tui_put_type(cell, group->type, group->by);
-    } else if (group->kind == MS_GROUP_TEXT) {
-        tui_put(cell, "text");
-    } else {
-        tui_put_count(cell, group->size);
-        tui_put(cell, " bytes each, unknown");
-    }
-    tui_put(cell, ", ");
-    tui_put_count(cell, group->blocks);
-    tui_put(cell, " block%s", group->blocks == 1 ? "" : "s");
-}
-
 static void put_what(const struct tui_view *view, const struct tui_row *row, struct tui_cell *cell)
 {
     switch (kind_of(row)) {
@@ -215,7 +201,10 @@ static void put_what(const struct tui_view *view, const struct tui_row *row, str
         tui_put(cell, "Rss, as the kernel counts it");
         break;
     case GROUP:
-        put_group(group_of(view, row), cell);
+        tui_put_group(cell, group_of(view, row));
+        tui_put(cell, ", ");
+        tui_put_count(cell, group_of(view, row)->blocks);
+        tui_put(cell, " block%s", group_of(view, row)->blocks == 1 ? "" : "s");
         break;
     case HEADING:
         put_heading((enum heading)index_of(row), cell);
