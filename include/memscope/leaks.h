@@ -103,6 +103,8 @@ struct ms_leak_report {
  */
 ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbols *symbols,
                    const struct ms_leak_options *options, struct ms_leak_report *report);
+/* What is definitely and indirectly lost together. */
+struct ms_tally ms_leaks_lost(const struct ms_leak_report *report);
 void ms_leak_report_free(struct ms_leak_report *report);
 
 #endif

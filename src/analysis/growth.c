@@ -155,18 +155,11 @@ ms_result ms_heap_growth(const struct ms_heap_report *before, const struct ms_he
     return finish(error, &old, &new, growth);
 }
 
-/* Definitely and indirectly lost together. */
-static struct ms_tally lost_of(const struct ms_leak_report *report)
-{
-    const struct ms_tally *definite = &report->kinds[MS_DEFINITE], *indirect = &report->kinds[MS_INDIRECT];
-    return (struct ms_tally){definite->blocks + indirect->blocks, definite->bytes + indirect->bytes};
-}
-
 ms_result ms_leak_growth(const struct ms_leak_report *before, const struct ms_leak_report *now,
                          struct ms_growth *growth)
 {
     struct keys old = {0}, new = {0};
-    const struct ms_tally then = lost_of(before), later = lost_of(now);
+    const struct ms_tally then = ms_leaks_lost(before), later = ms_leaks_lost(now);
     *growth = (struct ms_growth){0};
     growth->total.blocks = (int64_t)(later.blocks - then.blocks);
     growth->total.bytes = (int64_t)(later.bytes - then.bytes);

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -113,8 +115,8 @@ static struct ms_error *require_heap(const struct ms_facts *facts)
     const struct ms_heap *heap = &facts->scan->heap;
     if (heap->allocator)
         return NULL;
-    return ms_error(MS_TARGET, "%s",
-                    *heap->description ? heap->description : "no known allocator was found in the target");
+    return ms_error(MS_TARGET, "the heap cannot be read: the target uses %s",
+                    *heap->description ? heap->description : "no known allocator");
 }
 
 static struct ms_error *find_leaks(struct ms_inspection *in)
@@ -395,10 +397,28 @@ struct ms_facts ms_inspection_facts(struct ms_inspection *in)
     return facts;
 }
 
+/* Ended, but its parent took no note: state Z, and no thread beside the leader, who may end before others (proc(5)). */
+static bool is_zombie(pid_t pid)
+{
+    char name[32], line[512];
+    snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(name, "re");
+    size_t size = file ? fread(line, 1, sizeof line - 1, file) : 0;
+    if (file)
+        fclose(file);
+    line[size] = '\0';
+    const char *at = strrchr(line, ')'); /* behind it the state, and 16 fields on the number of threads */
+    if (!at || at[1] != ' ' || (at[2] != 'Z' && at[2] != 'X'))
+        return false;
+    for (int field = 0; at && field < 18; field++)
+        at = strchr(at + 1, ' ');
+    return !at || strtol(at, NULL, 10) <= 1;
+}
+
 bool ms_inspection_target_lives(struct ms_inspection *in)
 {
     struct ms_facts facts = ms_inspection_facts(in);
     if (!facts.image || facts.image->kind == MS_CORE || facts.image->pid <= 0)
         return true;
-    return kill(facts.image->pid, 0) == 0 || errno == EPERM;
+    return (kill(facts.image->pid, 0) == 0 || errno == EPERM) && !is_zombie(facts.image->pid);
 }

@@ -306,6 +306,12 @@ ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbo
     return error;
 }
 
+struct ms_tally ms_leaks_lost(const struct ms_leak_report *report)
+{
+    const struct ms_tally *definite = &report->kinds[MS_DEFINITE], *indirect = &report->kinds[MS_INDIRECT];
+    return (struct ms_tally){definite->blocks + indirect->blocks, definite->bytes + indirect->bytes};
+}
+
 void ms_leak_report_free(struct ms_leak_report *report)
 {
     for (size_t i = 0; i < report->groups.count; i++)

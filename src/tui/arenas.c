@@ -13,16 +13,16 @@
 
 enum { WHAT, MAP, SYSTEM, LIVE, LOST, FREE, FRAGMENTED, TCACHE, FASTBIN, TOP, BLOCKS };
 static const struct tui_column columns[] = {
-    [WHAT] = {.title = "arena", .width = 21, .tree = true},
+    [WHAT] = {.title = "arena", .width = 22, .tree = true},
     [MAP] = {.title = "map", .least = 32},
-    [SYSTEM] = {.title = "system", .width = 9, .right = true, .weight = 8},
-    [LIVE] = {.title = "live", .width = 9, .right = true, .weight = 7},
-    [LOST] = {.title = "leaked", .width = 9, .right = true, .weight = 5},
-    [FREE] = {.title = "free", .width = 9, .right = true, .weight = 6},
+    [SYSTEM] = {.title = "system", .width = 10, .right = true, .weight = 5},
+    [LIVE] = {.title = "live", .width = 10, .right = true, .weight = 8},
+    [LOST] = {.title = "leaked", .width = 10, .right = true, .weight = 7},
+    [FREE] = {.title = "free", .width = 10, .right = true, .weight = 6},
     [FRAGMENTED] = {.title = "frag", .width = 6, .right = true, .weight = 4},
-    [TCACHE] = {.title = "tcache", .width = 9, .right = true, .weight = 3},
-    [FASTBIN] = {.title = "fastbin", .width = 9, .right = true, .weight = 1},
-    [TOP] = {.title = "top", .width = 9, .right = true, .weight = 2},
+    [TCACHE] = {.title = "tcache", .width = 10, .right = true, .weight = 3},
+    [FASTBIN] = {.title = "fastbin", .width = 10, .right = true, .weight = 1},
+    [TOP] = {.title = "top", .width = 10, .right = true, .weight = 2},
     [BLOCKS] = {.title = "blocks", .width = 11, .right = true, .weight = 2},
 };
 
@@ -89,6 +89,29 @@ static struct ms_heap_cell range_of(const struct tui_view *view, uint32_t segmen
                              to);
 }
 
+/* Segments of ARENA from index FIRST on. */
+static ms_result add_segments(struct tui_view *view, uint32_t arena, uint32_t first, unsigned depth,
+                              struct tui_rows *below)
+{
+    const struct ms_heap *heap = heap_of(view);
+    size_t added = 0;
+    for (uint32_t i = first; i < heap->segments.count; i++) {
+        const struct ms_segment *s = &heap->segments.items[i];
+        if (s->arena != arena)
+            continue;
+        struct node node = {.kind = SEGMENT, .arena = arena, .segment = i, .start = s->start, .end = s->end};
+        if (added++ == PAGE) {
+            node.kind = MORE_SEGMENTS;
+            return add(view, &node, depth, below);
+        }
+        node.bytes = range_of(view, i, s->start, s->end);
+        if (s->kind == MS_SEGMENT_MAPPED)
+            node.kind = CHUNK; /* it is one block */
+        MS_TRY(add(view, &node, depth, below));
+    }
+    return NULL;
+}
+
 static void add_cell(struct ms_heap_cell *sum, const struct ms_heap_cell *cell)
 {
     sum->live += cell->live;
@@ -126,30 +149,12 @@ static struct ms_error *fill(struct tui_view *view)
         add_cell(&state->total, &bytes);
     }
     qsort_r(arenas, heap->arenas.count, sizeof *arenas, biggest_first, (void *)heap);
-    for (size_t i = 0; i < heap->arenas.count; i++)
+    for (size_t i = 0; i < heap->arenas.count; i++) {
         MS_TRY(add(view, &arenas[i], 0, &view->rows));
-    return NULL;
-}
-
-/* Segments of ARENA from index FIRST on. */
-static ms_result add_segments(struct tui_view *view, uint32_t arena, uint32_t first, unsigned depth,
-                              struct tui_rows *below)
-{
-    const struct ms_heap *heap = heap_of(view);
-    size_t added = 0;
-    for (uint32_t i = first; i < heap->segments.count; i++) {
-        const struct ms_segment *s = &heap->segments.items[i];
-        if (s->arena != arena)
+        if (i > 0)
             continue;
-        struct node node = {.kind = SEGMENT, .arena = arena, .segment = i, .start = s->start, .end = s->end};
-        if (added++ == PAGE) {
-            node.kind = MORE_SEGMENTS;
-            return add(view, &node, depth, below);
-        }
-        node.bytes = range_of(view, i, s->start, s->end);
-        if (s->kind == MS_SEGMENT_MAPPED)
-            node.kind = CHUNK; /* it is one block */
-        MS_TRY(add(view, &node, depth, below));
+        view->rows.list.items[0].open = true; /* the biggest shows its map at once */
+        MS_TRY(add_segments(view, arenas[0].arena, 0, 1, &view->rows));
     }
     return NULL;
 }
@@ -287,12 +292,12 @@ static void put_what(const struct tui_view *view, const struct node *node, struc
     } else if (node->kind == ARENA && arena->mapped) {
         tui_put(cell, "mapped blocks");
     } else if (node->kind == ARENA) {
-        tui_put(cell, "%#" PRIx64 "%s", arena->address, arena->locked ? " locked" : "");
+        tui_put(cell, "%012" PRIx64 "%s", arena->address, arena->locked ? " locked" : "");
     } else if (chunk_of(view, node, &chunk)) {
-        tui_put(cell, "%#" PRIx64, chunk.block);
+        tui_put(cell, "%012" PRIx64, chunk.block);
         cell->style = TUI_LINK;
     } else {
-        tui_put(cell, "%#" PRIx64, node->start);
+        tui_put(cell, "%012" PRIx64, node->start);
     }
 }
 

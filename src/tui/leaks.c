@@ -11,14 +11,14 @@
 
 enum { WHAT, KIND, BLOCKS, EACH, BYTES, HOLDS, GREW, SHARE };
 static const struct tui_column columns[] = {
-    [WHAT] = {.title = "what is lost"},
+    [WHAT] = {.title = "what is lost", .least = 17},
     [KIND] = {.title = "lost", .width = 8, .weight = 4},
     [BLOCKS] = {.title = "blocks", .width = 10, .right = true, .descending = true, .weight = 7},
-    [EACH] = {.title = "each", .width = 10, .right = true, .descending = true, .weight = 3},
+    [EACH] = {.title = "bytes each", .width = 11, .right = true, .descending = true, .weight = 2},
     [BYTES] = {.title = "bytes", .width = 10, .right = true, .descending = true},
     [HOLDS] = {.title = "holds", .width = 10, .right = true, .descending = true, .weight = 6},
     [GREW] = {.title = "grew", .width = 11, .right = true, .descending = true, .delta = true, .weight = 8},
-    [SHARE] = {.title = "share", .width = 10, .descending = true, .weight = 2},
+    [SHARE] = {.title = "share", .width = 8, .descending = true, .weight = 3},
 };
 
 /* What tui_row.item says: an index, and of what. */
@@ -286,6 +286,7 @@ static void put_share(const struct tui_view *view, const struct tui_row *row, st
     double own = 0, held = 0;
     if (whole && number(view, row, BYTES, &own) && number(view, row, HOLDS, &held))
         cell->bar = (own + held) / (double)whole;
+    cell->style = TUI_LEAKED;
 }
 
 static void put_kind(const struct tui_view *view, const struct tui_row *row, struct tui_cell *cell)
@@ -329,15 +330,19 @@ void tui_put_leak_verdict(struct tui_cell *cell, const struct ms_leak_report *re
 {
     const struct ms_tally *kinds = report->kinds;
     if (kinds[MS_DEFINITE].blocks) {
-        tui_put(cell, "definitely lost: ");
-        tui_put_tally(cell, &kinds[MS_DEFINITE]);
-        if (kinds[MS_INDIRECT].blocks) {
-            tui_put(cell, " holding ");
-            tui_put_tally(cell, &kinds[MS_INDIRECT]);
-        }
+        const struct ms_tally lost = ms_leaks_lost(report);
+        tui_put(cell, "lost: ");
+        tui_put_size(cell, lost.bytes);
         tui_put(cell, ", ");
-        tui_put_share(cell, kinds[MS_DEFINITE].bytes + kinds[MS_INDIRECT].bytes, report->live.bytes);
-        tui_put(cell, " of the heap");
+        tui_put_share(cell, lost.bytes, report->live.bytes);
+        tui_put(cell, " of the heap: ");
+        tui_put_count(cell, kinds[MS_DEFINITE].blocks);
+        tui_put(cell, " block%s", kinds[MS_DEFINITE].blocks == 1 ? "" : "s");
+        if (kinds[MS_INDIRECT].blocks) {
+            tui_put(cell, " and ");
+            tui_put_count(cell, kinds[MS_INDIRECT].blocks);
+            tui_put(cell, " held by them");
+        }
         cell->style = TUI_BAD;
         return;
     }
@@ -363,7 +368,7 @@ static bool headline(const struct tui_view *view, unsigned line, struct tui_cell
     if (line == 1 && possible) {
         tui_put(cell, "possibly lost: ");
         tui_put_tally(cell, &report->kinds[MS_POSSIBLE]);
-        tui_put(cell, ", of which only pointers into their middle are left");
+        tui_put(cell, ", only pointers into their middle are left");
         cell->style = TUI_DOUBT;
         return true;
     }

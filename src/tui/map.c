@@ -11,7 +11,7 @@
 
 enum { WHAT, RIGHTS, COUNT, SIZE, RSS, GREW, SWAP, SHARE };
 static const struct tui_column columns[] = {
-    [WHAT] = {.title = "region"},
+    [WHAT] = {.title = "region", .least = 31},
     [RIGHTS] = {.title = "perm", .width = 4, .weight = 5},
     [COUNT] = {.title = "maps", .width = 6, .right = true, .descending = true, .weight = 2},
     [SIZE] = {.title = "size", .width = 10, .right = true, .descending = true, .weight = 4},

@@ -1,12 +1,13 @@
 /* Filtering, sorting and searching of rows, a piece at a time so that a list of millions never holds up a key. */
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "table.h"
 
 /* Rows between two looks at the clock. */
 #define PIECE 256u
+/* So few are sorted by insertion. */
+#define FEW 32u
 /* Trees that are deeper are sorted down to here. */
 #define DEEPEST_SORTED 256u
 
@@ -146,7 +147,7 @@ static bool fetch(struct tui_view *view, uint64_t deadline, struct ms_error **er
             return false;
         struct tui_sort_key *key = &t->keys[t->at];
         double value = 0;
-        key->row = t->next[t->at];
+        *key = (struct tui_sort_key){.row = t->next[t->at]};
         if (t->by_text)
             *error = t->texts.count < UINT32_MAX - TUI_CELL_BYTES ? fetch_text(view, key) : NULL;
         else if (view->kind->number(view, &view->rows.list.items[key->row], (unsigned)t->sort, &value))
@@ -161,20 +162,47 @@ static bool fetch(struct tui_view *view, uint64_t deadline, struct ms_error **er
 
 /* --- sorting ----------------------------------------------------------------------------------- */
 
+static void insert_by_rank(struct tui_sort_key *keys, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct tui_sort_key key = keys[i];
+        size_t to = i;
+        for (; to > 0 && keys[to - 1].rank > key.rank; to--)
+            keys[to] = keys[to - 1];
+        keys[to] = key;
+    }
+}
+
+/* Where those with each byte at SHIFT begin; false when all have the same. */
+static bool make_starts(const size_t counts[256], size_t count, size_t starts[256])
+{
+    size_t sum = 0;
+    for (unsigned i = 0; i < 256; i++) {
+        if (counts[i] == count)
+            return false;
+        starts[i] = sum;
+        sum += counts[i];
+    }
+    return true;
+}
+
 /* A byte at a time from the last; bytes that are the same in all are passed over. */
 void tui_sort_by_rank(struct tui_sort_key *keys, struct tui_sort_key *spare, size_t count)
 {
     struct tui_sort_key *from = keys, *to = spare;
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-        size_t starts[257] = {0};
-        for (size_t i = 0; i < count; i++)
-            starts[(from[i].rank >> shift & 255) + 1]++;
-        if (count && starts[(from[0].rank >> shift & 255) + 1] == count)
+    size_t counts[8][256] = {0}, starts[256];
+    if (count <= FEW) {
+        insert_by_rank(keys, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        for (unsigned byte = 0; byte < 8; byte++)
+            counts[byte][keys[i].rank >> 8 * byte & 255]++;
+    for (unsigned byte = 0; byte < 8; byte++) {
+        if (!make_starts(counts[byte], count, starts))
             continue;
-        for (unsigned i = 1; i < 257; i++)
-            starts[i] += starts[i - 1];
         for (size_t i = 0; i < count; i++)
-            to[starts[from[i].rank >> shift & 255]++] = from[i];
+            to[starts[from[i].rank >> 8 * byte & 255]++] = from[i];
         struct tui_sort_key *swap = from;
         from = to;
         to = swap;
@@ -183,29 +211,22 @@ void tui_sort_by_rank(struct tui_sort_key *keys, struct tui_sort_key *spare, siz
         memcpy(keys, from, count * sizeof *keys);
 }
 
-struct by_text {
-    const char *texts;
-    int direction;
-};
-
-static int compare_texts(const void *a, const void *b, void *context)
+/* Texts that begin alike are sorted by their next bytes, and so on; LEVEL eights are behind us. */
+static void sort_keys(const struct tui_view *view, struct tui_sort_key *keys, struct tui_sort_key *spare, size_t count,
+                      unsigned level)
 {
-    const struct tui_sort_key *x = a, *y = b;
-    const struct by_text *by = context;
-    int order = strcasecmp(by->texts + x->text, by->texts + y->text) * by->direction;
-    return order ? order : (x->row > y->row) - (x->row < y->row);
-}
-
-static void sort_siblings(struct tui_view *view, struct tui_sort_key *keys, struct tui_sort_key *spare, size_t count)
-{
-    struct tui_table *t = view->table;
-    struct by_text by = {t->texts.items, sorts_descending(view) ? -1 : 1};
+    const struct tui_table *t = view->table;
+    bool descending = sorts_descending(view);
     tui_sort_by_rank(keys, spare, count);
     for (size_t i = 0, end; t->by_text && i < count; i = end) {
         for (end = i + 1; end < count && keys[end].rank == keys[i].rank; end++)
             ;
-        if (end - i > 1)
-            qsort_r(keys + i, end - i, sizeof *keys, compare_texts, &by);
+        bool ended = !((descending ? ~keys[i].rank : keys[i].rank) & 255);
+        if (end - i == 1 || ended)
+            continue;
+        for (size_t k = i; k < end; k++)
+            keys[k].rank = rank_of_text(t->texts.items + keys[k].text + 8 * (level + 1), descending);
+        sort_keys(view, keys + i, spare, end - i, level + 1);
     }
 }
 
@@ -257,7 +278,7 @@ static void sort_range(struct sorting *s, size_t from, size_t end, unsigned leve
         struct tui_sort_key *run = s->siblings + before;
         size_t count = s->used - before;
         if (level < DEEPEST_SORTED)
-            sort_siblings(s->view, run, s->spare, count);
+            sort_keys(s->view, run, s->spare, count, 0);
         emit(s, run, count, level);
         s->used = before;
         from = i;
@@ -266,14 +287,31 @@ static void sort_range(struct sorting *s, size_t from, size_t end, unsigned leve
     }
 }
 
+/* Most lists are no trees, and long ones need it most. */
+static bool is_flat(const struct tui_view *view)
+{
+    for (size_t i = 0; i < view->rows.list.count; i++)
+        if (view->rows.list.items[i].depth || view->rows.list.items[i].heading)
+            return false;
+    return true;
+}
+
 static struct ms_error *sort(struct tui_view *view)
 {
     struct tui_table *t = view->table;
-    ms_auto_free struct tui_sort_key *siblings = calloc(2 * t->next_count + 1, sizeof *siblings);
-    if (!siblings)
+    size_t count = t->next_count;
+    bool flat = is_flat(view);
+    ms_auto_free struct tui_sort_key *spare = malloc((flat ? count + 1 : 2 * count + 1) * sizeof *spare);
+    if (!spare)
         return ms_error_nomem("sorting");
-    struct sorting s = {.view = view, .siblings = siblings, .spare = siblings + t->next_count, .out = t->next};
-    sort_range(&s, 0, t->next_count, 0);
+    if (flat) {
+        sort_keys(view, t->keys, spare, count, 0);
+        for (size_t i = 0; i < count; i++)
+            t->next[i] = t->keys[i].row;
+        return NULL;
+    }
+    struct sorting s = {.view = view, .siblings = spare + count, .spare = spare, .out = t->next};
+    sort_range(&s, 0, count, 0);
     return NULL;
 }
 
@@ -288,7 +326,7 @@ ms_result tui_table_arrange(struct tui_view *view)
     free(t->keys);
     t->next = calloc(count + 1, sizeof *t->next);
     t->matches = *t->filter ? calloc(count + 1, 1) : NULL;
-    t->keys = t->sort >= 0 ? calloc(count + 1, sizeof *t->keys) : NULL;
+    t->keys = t->sort >= 0 ? malloc((count + 1) * sizeof *t->keys) : NULL;
     t->at = 0;
     t->search_left = 0;
     t->phase = TUI_FILTERING;
@@ -311,11 +349,14 @@ static void settle(struct tui_view *view)
     t->count = t->next_count;
     t->next = NULL;
     t->phase = TUI_SETTLED;
-    for (size_t i = 0; t->key && i < t->count; i++) {
-        if (view->rows.list.items[t->shown[i]].key == t->key) {
-            tui_table_select(view, i);
-            return;
-        }
+    size_t row = 0, place = 0;
+    while (t->key && row < view->rows.list.count && view->rows.list.items[row].key != t->key)
+        row++;
+    while (t->key && place < t->count && t->shown[place] != row)
+        place++;
+    if (t->key && place < t->count) {
+        tui_table_select(view, place);
+        return;
     }
     uint64_t key = t->key;
     tui_table_select(view, key ? t->selected : 0);
@@ -364,8 +405,11 @@ bool tui_table_work(struct tui_view *view, uint64_t deadline, struct ms_error **
     }
     if (t->phase == TUI_SORTING) {
         if (t->sort >= 0) {
+            bool fetched = t->next_count && t->at == t->next_count;
             if (!fetch(view, deadline, error))
                 return true;
+            if (!fetched && !*error && tui_now() > deadline)
+                return true; /* sorting is a piece of its own */
             if (!*error)
                 *error = sort(view);
         }

@@ -8,10 +8,12 @@
 
 /* Types that grew most, at most so many. */
 #define GROWN 10u
+/* More lines of a warning are not shown. */
+#define WARNING_LINES 16u
 
 enum { WHAT, SIZE, SHARE, GREW, BAR };
 static const struct tui_column columns[] = {
-    [WHAT] = {.title = "resident memory"},
+    [WHAT] = {.title = "resident memory", .least = 37},
     [SIZE] = {.title = "size", .width = 10, .right = true},
     [SHARE] = {.title = "share", .width = 6, .right = true, .weight = 2},
     [GREW] = {.title = "grew", .width = 11, .right = true, .delta = true, .weight = 3},
@@ -20,7 +22,7 @@ static const struct tui_column columns[] = {
 
 /* What tui_row.item says: an index, and of what. */
 #define ITEM_BITS 32u
-enum item { ROW, TOTAL, RSS, GROUP, HEADING, ABOUT, WARNING };
+enum item { ROW, TOTAL, RSS, GROUP, HEADING, ABOUT, WARNING }; /* from HEADING on only words */
 enum heading { HEAD_GROWN, HEAD_NOTHING, HEAD_GROWING, HEAD_IMAGE };
 enum about { ABOUT_PAUSE, ABOUT_WHOLE, ABOUTS };
 
@@ -61,7 +63,8 @@ static void release(struct tui_view *view)
 static ms_result add(struct tui_view *view, enum item kind, uint32_t index)
 {
     const uint64_t item = (uint64_t)kind << ITEM_BITS | index;
-    return tui_add_row(&view->rows, (struct tui_row){.key = item + 1, .item = item, .heading = kind == HEADING});
+    return tui_add_row(&view->rows, (struct tui_row){.key = item + 1, .item = item, .heading = kind == HEADING,
+                                                     .wide = kind >= HEADING});
 }
 
 /* What there is to compare by now; each once. */
@@ -100,6 +103,19 @@ static ms_result add_grown(struct tui_view *view)
     return NULL;
 }
 
+/* As many rows as it has lines in a terminal of this width. */
+static ms_result add_warning(struct tui_view *view, uint32_t index)
+{
+    const char *text = view->facts.image->warnings.items[index];
+    struct tui_cell cell = {.bar = -1};
+    uint32_t line = 0;
+    do {
+        MS_TRY(add(view, WARNING, index * WARNING_LINES + line));
+        line++;
+    } while (line < WARNING_LINES && tui_put_wrapped(&cell, text, view->width, line));
+    return NULL;
+}
+
 static struct ms_error *fill(struct tui_view *view)
 {
     const struct ms_facts *facts = &view->facts;
@@ -119,7 +135,7 @@ static struct ms_error *fill(struct tui_view *view)
     for (uint32_t i = facts->image->pause_ns ? ABOUT_PAUSE : ABOUT_WHOLE; i < ABOUTS; i++)
         MS_TRY(add(view, ABOUT, i));
     for (uint32_t i = 0; i < facts->image->warnings.count; i++)
-        MS_TRY(add(view, WARNING, i));
+        MS_TRY(add_warning(view, i));
     return NULL;
 }
 
@@ -208,7 +224,8 @@ static void put_what(const struct tui_view *view, const struct tui_row *row, str
         put_about(view->facts.image, (enum about)index_of(row), cell);
         break;
     case WARNING:
-        tui_put_name(cell, view->facts.image->warnings.items[index_of(row)]);
+        tui_put_wrapped(cell, view->facts.image->warnings.items[index_of(row) / WARNING_LINES], view->width,
+                        index_of(row) % WARNING_LINES);
         cell->style = TUI_DOUBT;
         break;
     }
@@ -241,6 +258,14 @@ static bool figures(const struct tui_view *view, const struct tui_row *row, uint
     }
 }
 
+static void put_bar(const struct tui_view *view, enum ms_row row, uint64_t bytes, struct tui_cell *cell)
+{
+    const uint64_t total = view->facts.memstats->total;
+    cell->bar = total ? (double)bytes / (double)total : 0;
+    cell->style = !ms_rows[row].heap ? TUI_PLAIN : row == MS_ROW_LOST ? TUI_LEAKED
+                  : row == MS_ROW_LIVE || row == MS_ROW_POSSIBLE ? TUI_LIVE : TUI_FREE;
+}
+
 static void cell_of(const struct tui_view *view, const struct tui_row *row, unsigned column, struct tui_cell *cell)
 {
     uint64_t bytes = 0;
@@ -258,7 +283,7 @@ static void cell_of(const struct tui_view *view, const struct tui_row *row, unsi
     else if (column == SHARE && kind_of(row) == ROW)
         tui_put_share(cell, bytes, view->facts.memstats->total);
     else if (column == BAR && kind_of(row) == ROW)
-        cell->bar = view->facts.memstats->total ? (double)bytes / (double)view->facts.memstats->total : 0;
+        put_bar(view, (enum ms_row)index_of(row), bytes, cell);
 }
 
 /* --- the verdicts ------------------------------------------------------------------------------ */
@@ -297,7 +322,11 @@ static bool put_account(const struct tui_view *view, unsigned line, struct tui_c
         cell->style = TUI_DIM;
         return true;
     }
-    snprintf(text, sizeof text, "%s: %s", ms_verdict_names[stats->verdict], stats->reason);
+    if (view->facts.scan->heap.allocator)
+        snprintf(text, sizeof text, "%s: %s", ms_verdict_names[stats->verdict], stats->reason);
+    else
+        snprintf(text, sizeof text, "the heap of %s is among other anonymous memory",
+                 view->facts.scan->heap.description);
     cell->style = stats->verdict == MS_VERDICT_LEAK ? TUI_BAD : TUI_PLAIN;
     return tui_put_wrapped(cell, text, view->width, line);
 }
@@ -332,12 +361,13 @@ static bool headline(const struct tui_view *view, unsigned line, struct tui_cell
         put_leaks(view, cell);
         return true;
     }
-    const unsigned lines = view->width < 60 ? 1 : 2;
-    if (line <= lines && put_account(view, line - 1, cell))
-        return true;
-    struct tui_cell second = {.bar = -1};
-    const unsigned used = lines == 2 && put_account(view, 1, &second) ? 2 : 1;
-    return line == used + 1 && put_growth(view, cell);
+    if (put_growth(view, cell)) {
+        if (line == 1)
+            return true;
+        tui_clear(cell);
+        line--;
+    }
+    return line <= (view->width < 60 ? 1u : 2u) && put_account(view, line - 1, cell);
 }
 
 /* --- where rows lead --------------------------------------------------------------------------- */
