@@ -392,8 +392,8 @@ void tui_draw_cell(int y, int x, int width, const struct tui_cell *cell, bool ri
         return;
     }
     tui_draw_blank(y, x, width, TUI_PLAIN, selected);
-    (void)fitting(cell->text, width, &used);
-    x = right && used < width ? x + width - used : x;
-    draw(y, x, width, cell->text, cell->style, selected);
+    bool whole = cell->text[fitting(cell->text, width, &used)] == '\0';
+    x = right && whole ? x + width - used : x;
+    draw(y, x, whole ? used : width, cell->text, cell->style, selected);
     draw_map(y, x, width, cell, selected);
 }
