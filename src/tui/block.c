@@ -15,9 +15,9 @@
 #define BYTES_SHOWN (64u << 10)
 /* Of these so many before one asks for more. */
 #define BYTES_FIRST 128u
-/* Names and types of members that are longer do not widen their columns. */
-#define NAME_MOST 28
-#define TYPE_MOST 24
+/* Names and types of members that are longer than these parts of the terminal are cut. */
+#define NAME_PART 3
+#define TYPE_PART 5
 /* Below this types of members are left out, and lines of bytes have half as many, then a quarter. */
 #define WIDE 80u
 #define NARROW 50u
@@ -25,7 +25,7 @@
 enum column { OFFSET, WHAT, COLUMNS };
 static const struct tui_column columns[COLUMNS] = {
     [OFFSET] = {.title = "offset", .width = 7, .right = true, .fixed = true, .weight = 1},
-    [WHAT] = {.title = "what is there", .fixed = true},
+    [WHAT] = {.title = "what is there", .fixed = true, .least = 36},
 };
 
 struct content {
@@ -33,7 +33,7 @@ struct content {
     uint8_t *bytes;       /* of the block, or from the address on; owned */
     size_t size;          /* of these; 0: they could not be read */
     uint64_t from;        /* address of the first */
-    int names, types;     /* widths of columns of members */
+    size_t names, types;  /* bytes of the longest of members */
 };
 
 struct state {
@@ -107,8 +107,8 @@ static void measure_members(struct content *content)
 {
     const struct ms_values *values = &content->report.values;
     for (size_t i = 0; i < values->list.count; i++) {
-        const int name = (int)strnlen(values->list.items[i].path, NAME_MOST);
-        const int type = (int)strnlen(values->list.items[i].type->name, TYPE_MOST);
+        const size_t name = strnlen(values->list.items[i].path, TUI_CELL_BYTES);
+        const size_t type = strnlen(values->list.items[i].type->name, TUI_CELL_BYTES);
         content->names = name > content->names ? name : content->names;
         content->types = type > content->types ? type : content->types;
     }
@@ -330,11 +330,40 @@ static void put_into(struct tui_cell *cell, int64_t into)
         tui_put(cell, ", by its header");
 }
 
-/* Text from START on is widened to WIDTH, and a blank. */
-static void pad(struct tui_cell *cell, size_t start, int width)
+/* Where the INDEXth character of TEXT begins. */
+static const char *character(const char *text, size_t index)
 {
-    const int length = (int)(cell->length - start);
-    tui_put(cell, "%*s", length < width ? width - length + 2 : 2, "");
+    for (; *text && index > 0; index--)
+        do
+            text++;
+        while (((uint8_t)*text & 0xc0) == 0x80);
+    return text;
+}
+
+static size_t characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text; text++)
+        count += ((uint8_t)*text & 0xc0) != 0x80;
+    return count;
+}
+
+/*
+ * TEXT in a column of WIDTH, but no more than PART of the terminal's; of what is too long its end is shown (paths), or
+ * its beginning.
+ */
+static void put_column(const struct tui_view *view, const struct tui_cell *text, size_t width, unsigned part,
+                       bool end, struct tui_cell *cell)
+{
+    const size_t most = view->width / part < width ? view->width / part : width;
+    const size_t length = characters(text->text);
+    if (length <= most)
+        tui_put(cell, "%s%*s", text->text, (int)(most - length), "");
+    else if (end)
+        tui_put(cell, "…%s", character(text->text, length - most + 1));
+    else
+        tui_put(cell, "%.*s…", (int)(character(text->text, most - 1) - text->text), text->text);
+    tui_put(cell, "  ");
 }
 
 /* --- cells ------------------------------------------------------------------------------------- */
@@ -436,19 +465,19 @@ static void is_cell(const struct tui_view *view, enum is line, struct tui_cell *
     }
 }
 
-/* "next  struct node *  0x55…": in columns of their own. */
+/* "next  struct node *  0x55…", in columns of their own. */
 static void member_cell(const struct tui_view *view, const struct content *content, uint32_t index,
                         struct tui_cell *cell)
 {
     const struct ms_value *value = &content->report.values.list.items[index];
-    size_t start = cell->length;
-    tui_put_name(cell, *value->path ? value->path : "value");
-    pad(cell, start, content->names);
-    start = cell->length;
-    if (view->width >= WIDE) {
-        tui_put_type(cell, value->type->name, MS_BY_NOTHING);
-        pad(cell, start, content->types);
-    }
+    struct tui_cell name, type;
+    tui_clear(&name);
+    tui_clear(&type);
+    tui_put_name(&name, *value->path ? value->path : "value");
+    tui_put_type(&type, value->type->name, MS_BY_NOTHING);
+    put_column(view, &name, content->names, NAME_PART, true, cell);
+    if (view->width >= WIDE)
+        put_column(view, &type, content->types, TYPE_PART, false, cell);
     tui_put_value(cell, value);
     cell->style = value->to ? TUI_LINK : TUI_PLAIN;
 }

@@ -14,10 +14,10 @@ enum column { RETAINED, SHARE, BAR, BLOCKS, OWN, WHAT, ADDRESS, COLUMNS };
 static const struct tui_column columns[COLUMNS] = {
     [RETAINED] = {.title = "retained", .width = 10, .right = true, .descending = true},
     [SHARE] = {.title = "heap", .width = 6, .right = true, .descending = true, .weight = 5},
-    [BAR] = {.title = "", .width = 10, .fixed = true, .weight = 4},
+    [BAR] = {.title = "", .width = 8, .fixed = true, .weight = 4},
     [BLOCKS] = {.title = "blocks", .width = 10, .right = true, .descending = true, .weight = 2},
     [OWN] = {.title = "own", .width = 9, .right = true, .descending = true, .weight = 3},
-    [WHAT] = {.title = "block"},
+    [WHAT] = {.title = "block", .least = 28},
     [ADDRESS] = {.title = "address", .width = 14, .weight = 1},
 };
 

@@ -18,7 +18,7 @@
 
 enum column { WHAT, WHERE, MODULE, COLUMNS };
 static const struct tui_column columns[COLUMNS] = {
-    [WHAT] = {.title = "thread, frame, local"},
+    [WHAT] = {.title = "thread, frame, local", .least = 44},
     [WHERE] = {.title = "state, line, type", .width = 22, .weight = 2},
     [MODULE] = {.title = "module", .width = 16, .weight = 1},
 };

@@ -16,12 +16,12 @@ static const struct tui_column columns[COLUMNS] = {
     [RETAINED] = {.title = "retained", .width = 10, .right = true, .descending = true},
     [BYTES] = {.title = "bytes", .width = 10, .right = true, .descending = true, .weight = 6},
     [SHARE] = {.title = "share", .width = 6, .right = true, .descending = true, .weight = 5},
-    [BAR] = {.title = "", .width = 10, .fixed = true, .weight = 2},
-    [BLOCKS] = {.title = "blocks", .width = 11, .right = true, .descending = true, .weight = 4},
+    [BAR] = {.title = "", .width = 8, .fixed = true, .weight = 1},
+    [BLOCKS] = {.title = "blocks", .width = 10, .right = true, .descending = true, .weight = 4},
     [GREW] = {.title = "Δ bytes", .width = 10, .right = true, .descending = true, .delta = true, .weight = 7},
     [MORE] = {.title = "Δ blocks", .width = 10, .right = true, .descending = true, .delta = true, .weight = 3},
-    [WHAT] = {.title = "type"},
-    [KNOWN] = {.title = "known by", .width = 9, .weight = 1},
+    [WHAT] = {.title = "type", .least = 28},
+    [KNOWN] = {.title = "known by", .width = 9, .weight = 2},
 };
 
 struct state {

@@ -35,7 +35,12 @@ void tui_put_what(struct tui_cell *cell, const struct tui_what *what, const char
 void tui_put_owner(struct tui_cell *cell, const struct ms_owner *owner)
 {
     const struct tui_what what = {owner->type, owner->by, owner->module, owner->preview, owner->preview_size};
-    tui_put_what(cell, &what, "-");
+    const size_t before = cell->length;
+    tui_put_what(cell, &what, "");
+    if (cell->length == before) {
+        tui_put_count(cell, owner->size);
+        tui_put(cell, " bytes");
+    }
     if (owner->root) {
         tui_put(cell, ", held by ");
         tui_put_name(cell, owner->root);

@@ -186,8 +186,8 @@ static struct ms_leak_group groups[] = {
 };
 
 static struct ms_leak_block blocks[] = {
-    {0x55d0c0a12340, 24, MS_DEFINITE, NULL, MS_BY_NOTHING},
-    {0x55d0c0a12440, 40, MS_POSSIBLE, "bad\xfftype", MS_BY_NOTHING},
+    {.address = 0x55d0c0a12340, .size = 24, .kind = MS_DEFINITE},
+    {.address = 0x55d0c0a12440, .size = 40, .kind = MS_POSSIBLE, .type = "bad\xfftype"},
 };
 
 static struct ms_leak_report report_of(void)
