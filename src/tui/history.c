@@ -115,13 +115,13 @@ static void forget_oldest(struct tui_browser *b)
 
 static ms_result new_page(struct tui_browser *b, struct tui_place place, struct tui_page **out)
 {
-    struct tui_page *page = calloc(1, sizeof *page);
-    struct tui_page **slot = page ? ms_vector_add(&b->pages) : NULL;
-    struct ms_error *error = slot ? tui_table_new(place.kind, &page->view.table) : ms_error_nomem("a view");
-    if (error) {
+    struct tui_page **slot = ms_vector_add(&b->pages);
+    struct tui_page *page = slot ? calloc(1, sizeof *page) : NULL;
+    struct ms_error *error = page ? tui_table_new(place.kind, &page->view.table) : NULL;
+    if (!page || error) {
         b->pages.count -= slot != NULL;
         free(page);
-        return error;
+        return error ? error : ms_error_nomem("a view");
     }
     page->view.kind = place.kind;
     page->view.subject = place.subject;
@@ -145,7 +145,7 @@ static ms_result find_page(struct tui_browser *b, struct tui_place place, struct
 
 void tui_go(struct tui_browser *b, struct tui_place place)
 {
-    struct tui_page *page;
+    struct tui_page *page = NULL;
     struct ms_error *error = find_page(b, place, &page);
     if (error) {
         tui_say(b, "%s", error->message);

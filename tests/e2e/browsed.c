@@ -7,6 +7,10 @@
 
 #include "memscope/growth.h"
 #include "memscope/inspection.h"
+#include "memscope/stacks.h"
+
+/* Of blocks that are retained so many are listed. */
+#define RETAINED_LISTED 20u
 
 static json_t *number(uint64_t value)
 {
@@ -99,10 +103,10 @@ static json_t *segments_json(const struct ms_heap *heap, const struct ms_heap_ma
             sum.lost += cell.lost;
             sum.free += cell.free;
         }
-        json_array_append_new(list, json_pack("{s:o, s:o, s:[o, o, o], s:[o, o, o]}", "start", number(s->start), "end",
-                                              number(s->end), "whole", number(whole.live), number(whole.lost),
-                                              number(whole.free), "pieces", number(sum.live), number(sum.lost),
-                                              number(sum.free)));
+        json_t *sums = json_pack("[o, o, o]", number(whole.live), number(whole.lost), number(whole.free));
+        json_t *pieces = json_pack("[o, o, o]", number(sum.live), number(sum.lost), number(sum.free));
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o}", "start", number(s->start), "end",
+                                              number(s->end), "whole", sums, "pieces", pieces));
     }
     return list;
 }
@@ -115,8 +119,8 @@ static json_t *map_json(const struct ms_image *image, const struct ms_memory_map
         for (uint32_t j = group->first; j < group->first + group->extent.regions; j++) {
             const struct ms_map_region *region = &map->regions.items[j];
             const struct ms_region *r = &image->regions[region->index];
-            json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:s, s:s, s:i}", "start", number(r->start), "end",
-                                                  number(r->end), "rss", number(region->rss), "use",
+            json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:s, s:s, s:i}", "start", number(r->start),
+                                                  "end", number(r->end), "rss", number(region->rss), "use",
                                                   ms_uses[region->use].name, "group", group->path, "tid",
                                                   (int)region->tid));
         }
@@ -149,6 +153,66 @@ static json_t *growth_json(const struct ms_facts *before, const struct ms_facts 
     return growth;
 }
 
+static json_t *owners_json(const struct ms_owners *owners)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < owners->list.count; i++) {
+        const struct ms_owner *o = &owners->list.items[i];
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o}", "address", number(o->address), "size",
+                                              number(o->size), "retained", number(o->retained), "blocks",
+                                              number(o->retained_blocks)));
+    }
+    return json_pack("{s:o, s:o}", "count", number(owners->count), "list", list);
+}
+
+/* All blocks of each group, and what each of these retains directly. */
+static json_t *blocks_json(const struct ms_facts *facts, json_t *retained)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < facts->heap->groups.count; i++) {
+        const struct ms_heap_group *group = &facts->heap->groups.items[i];
+        struct ms_owners members, below;
+        if (ms_find_group_blocks(facts->scan, facts->heap, group, SIZE_MAX, &members))
+            exit(3);
+        for (size_t j = 0; j < members.list.count; j++) {
+            const uint64_t address = members.list.items[j].address;
+            const uint64_t start = ms_address_granule(ms_heap_segment(&facts->scan->heap, address), address);
+            char key[32];
+            if (ms_find_retained(facts->scan, facts->heap, start, RETAINED_LISTED, &below))
+                exit(3);
+            snprintf(key, sizeof key, "%llu", (unsigned long long)address);
+            json_object_set_new(retained, key, owners_json(&below));
+            ms_owners_free(&below);
+        }
+        json_array_append_new(list, json_pack("{s:o, s:o}", "blocks", number(group->blocks), "members",
+                                              owners_json(&members)));
+        ms_owners_free(&members);
+    }
+    return list;
+}
+
+static json_t *locals_json(const struct ms_facts *facts)
+{
+    const struct ms_decoder decoder = {facts->scan, facts->image, facts->symbols, facts->types, facts->knowledge};
+    json_t *list = json_array();
+    for (size_t i = 0; i < facts->image->thread_count; i++) {
+        struct ms_decoded_stack decoded;
+        if (ms_decode_stack(&decoder, &facts->image->threads[i], 16, 5000, &decoded))
+            exit(3);
+        for (size_t j = 0; j < decoded.values.count; j++) {
+            const struct ms_stack_value *v = &decoded.values.items[j];
+            const struct ms_frame *frame = &decoded.stack.frames.items[v->frame];
+            json_array_append_new(list, json_pack("{s:i, s:i, s:s?, s:s?, s:s?, s:o, s:o, s:o}", "tid",
+                                                  (int)decoded.stack.tid, "frame", (int)v->frame, "function",
+                                                  frame->function, "name", v->local->name, "path", v->value.path,
+                                                  "at", number(v->local->address), "value", number(v->value.number.u),
+                                                  "to", number(v->value.to)));
+        }
+        ms_decoded_stack_free(&decoded);
+    }
+    return list;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -159,6 +223,10 @@ int main(int argc, char **argv)
                                groups_json(facts.leaks), "chunks", chunks_json(&facts.scan->heap), "segments",
                                segments_json(&facts.scan->heap, facts.heap_map), "map",
                                map_json(facts.image, facts.map));
+    json_t *retained = json_object();
+    json_object_set_new(answer, "blocks", blocks_json(&facts, retained));
+    json_object_set_new(answer, "retained", retained);
+    json_object_set_new(answer, "locals", locals_json(&facts));
     if (second) {
         const struct ms_facts later = ms_inspection_facts(second);
         json_object_set_new(answer, "growth", growth_json(&facts, &later));

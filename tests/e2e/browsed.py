@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import harness
 from harness import cases, check, check_equal, test
@@ -40,7 +41,8 @@ def leaders_and_members(case):
         check_equal(leader["bytes"], sum(truth.blocks[h][3] for h in leader["held"]), "bytes that are held")
     for group in found["groups"]:
         for member in group["members"]:
-            check(group["kind"] in truth.blocks[member][2] or member in unsure, "%s is %s" % (truth.blocks[member], group["kind"]))
+            said = truth.blocks[member]
+            check(group["kind"] in said[2] or member in unsure, "%s is %s" % (said, group["kind"]))
             check_equal(truth.blocks[member][3], group["size"], "size of %#x" % member)
         if group["kind"] == "definite":
             check_equal(sum(leaders[m]["bytes"] for m in group["members"]), group["indirect_bytes"],
@@ -48,7 +50,8 @@ def leaders_and_members(case):
             bytes_held = [leaders[m]["bytes"] for m in group["members"]]
             check_equal(bytes_held, sorted(bytes_held, reverse=True), "who holds most comes first")
     members = [m for g in found["groups"] for m in g["members"]]
-    check_equal(sorted(members), sorted(truth.of_kind("definite", "indirect", "possible")), "members of all groups")
+    check_equal(sorted(members), sorted(truth.of_kind("definite", "indirect", "possible")),
+                "members of all groups")
 
 
 @test
@@ -173,6 +176,67 @@ def nothing_grew():
         check(found[kind]["groups"], "no groups of " + kind)
         for group in found[kind]["groups"]:
             check_equal(group, {"blocks": 0, "bytes": 0, "before": True, "now": True}, "a group of " + kind)
+
+
+@cases(("owners", 1000), ("owners", 30000))
+def what_a_block_retains(case):
+    """Each block is in one group, with what it retains; below it are those that it dominates directly."""
+    target = harness.start(*case)
+    found = browsed(target)
+    addresses = {b[0]: a for a, b in target.truth.blocks.items()}
+    blocks = {}
+    for group in found["blocks"]:
+        members = group["members"]["list"]
+        check_equal((group["members"]["count"], len(members)), (group["blocks"],) * 2, "blocks of a group")
+        check_equal([m["retained"] for m in members], sorted((m["retained"] for m in members), reverse=True),
+                    "who retains most comes first")
+        check(not set(blocks) & {m["address"] for m in members}, "a block in two groups")
+        blocks.update({m["address"]: m for m in members})
+    check(set(target.truth.blocks) <= set(blocks), "blocks in no group")
+    for note in target.truth.notes["retained"]:
+        name, size, count = note.split()
+        owner = blocks[addresses[name]]
+        check_equal((owner["retained"], owner["blocks"]), (int(size), int(count)), "retained by " + name)
+    below = {int(a): r for a, r in found["retained"].items()}
+    placed = 0
+    for note in target.truth.notes["under"]:
+        name, under = note.split()
+        holders = [a for a, r in below.items() if addresses[name] in {o["address"] for o in r["list"]}]
+        siblings = below[addresses[under]] if under != "roots" else {"count": 0, "list": []}
+        if not holders and siblings["count"] > len(siblings["list"]): # only the biggest are listed
+            check(min(o["retained"] for o in siblings["list"]) >= blocks[addresses[name]]["retained"], name)
+            continue
+        check_equal(holders, [] if under == "roots" else [addresses[under]], "who retains %s" % name)
+        placed += under != "roots"
+    check(placed >= 5, "only %d blocks were placed" % placed)
+    for address, owner in blocks.items():
+        listed = below[address]["list"]
+        if len(listed) == below[address]["count"] and owner["retained"]:
+            check_equal(owner["size"] + sum(o["retained"] for o in listed), owner["retained"], "sum of %#x" % address)
+
+
+@test
+def locals_of_stacks():
+    """Each call of work() has a `local` that points to its caller's; the innermost has got the buffer."""
+    target = harness.start("frames_c_O0", truth=False)
+    time.sleep(0.2)
+    stacks = {}
+    for value in browsed(target)["locals"]:
+        frame = stacks.setdefault(value["tid"], {}).setdefault(value["frame"], {"function": value["function"]})
+        frame["%s.%s" % (value["name"], value["path"])] = value
+    seen = 0
+    for frames in stacks.values():
+        frames = [f for _, f in sorted(frames.items())]
+        calls = [f for f in frames if f["function"] == "work"]
+        for callee, caller in zip(calls, calls[1:]):
+            check_equal(callee["local.next"]["value"], caller["local.buffer"]["at"], "what a local points to")
+        text = [f["text."] for f in frames if f["function"] == "inlined_inner"]
+        check_equal(len(text), 1, "functions that have text")
+        check(text[0]["to"] and text[0]["to"] == text[0]["value"], "text is no block: %s" % text[0])
+        check_equal((calls[0]["local.buffer"]["to"], calls[0]["local.count"]["value"]), (text[0]["to"], 100), "local")
+        check(calls[-1]["from."]["to"], "the first caller's is a block")
+        seen += len(calls)
+    check_equal((len(stacks), seen), (3, 4 + 4 + 3), "threads and calls of work()")
 
 
 if __name__ == "__main__":

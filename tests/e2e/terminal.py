@@ -181,7 +181,7 @@ class Terminal:
 
     def screen(self):
         cursor = self.tmux("display-message -p '#{cursor_x} #{cursor_y} #{cursor_flag}'")[0].split()
-        return Screen(self.tmux("capture-pane -p -e"), tuple(map(int, cursor)), self.size[0])
+        return Screen(self.tmux("capture-pane -p -e -N"), tuple(map(int, cursor)), self.size[0])
 
     def wait(self, wanted, what=None, seconds=None):
         """Waits until the screen has a text, or a function of it is true; returns the screen."""
