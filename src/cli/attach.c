@@ -13,7 +13,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (common->target && (common->json || common->output))
-            argp_error(state, "there is no report here; `memscope leaks' and others have one, and `e' exports a view");
+            argp_error(state, "there is no report here; `memscope leaks' has one, and `e' exports a view");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -27,8 +27,8 @@ static const struct argp argp = {
     "TARGET",
     "Browses the heap of TARGET on the terminal: leaks, types, what retains what, arenas, memory map, threads, "
     "each block. TARGET is a PID or an ELF core file; a process is stopped for a moment and goes on unharmed.\v"
-    "In it, F1 tells the keys and q leaves. Exit status: 0 done, 2 bad usage or no terminal, 3 the target could not "
-    "be inspected.",
+    "In it, F1 tells the keys and q leaves. Exit status: 0 done, 2 bad usage or no terminal, 3 the target could "
+    "not be inspected.",
     children,
     ms_help_filter,
     NULL,

@@ -161,7 +161,8 @@ static struct ms_error *fill(struct tui_view *view)
     return NULL;
 }
 
-static ms_result add_chunks(struct tui_view *view, const struct node *range, unsigned depth, struct tui_rows *below)
+static ms_result add_chunks(struct tui_view *view, const struct node *range, unsigned depth,
+                            struct tui_rows *below)
 {
     const struct ms_segment *segment = &heap_of(view)->segments.items[range->segment];
     struct ms_chunk chunk;
@@ -185,7 +186,8 @@ static ms_result add_chunks(struct tui_view *view, const struct node *range, uns
 }
 
 /* A power of two, so that rows of several ranges compare. */
-static ms_result add_ranges(struct tui_view *view, const struct node *range, unsigned depth, struct tui_rows *below)
+static ms_result add_ranges(struct tui_view *view, const struct node *range, unsigned depth,
+                            struct tui_rows *below)
 {
     uint64_t each = FINEST;
     while (each * ROWS < range->end - range->start)
@@ -407,7 +409,8 @@ static bool headline(const struct tui_view *view, unsigned line, struct tui_cell
     tui_put_map(cell, TUI_LIVE);
     tui_put_map(cell, TUI_LEAKED);
     tui_put_map(cell, TUI_FREE);
-    tui_put(cell, " live, leaked, free%s", view->width < 60 ? "" : "; open a row to see its parts, down to blocks");
+    tui_put(cell, " live, leaked, free%s",
+            view->width < 60 ? "" : "; open a row to see its parts, down to blocks");
     return true;
 }
 

@@ -124,8 +124,14 @@ static void see_inspections(struct tui_browser *b)
     b->changed |= gone != b->target_gone;
     b->target_gone = gone;
     /* The target is never left stopped: first it goes on, then we leave or stop. */
-    if (b->leaving && !copying(b->now) && !copying(b->next))
-        b->quit = true;
+    if (copying(b->now) || copying(b->next))
+        return;
+    b->quit |= b->leaving;
+    if (b->suspending && !b->quit) {
+        b->suspending = false;
+        b->changed = true;
+        tui_screen_suspend(b->suspend_all);
+    }
 }
 
 /* --- what keys do ------------------------------------------------------------------------------ */
@@ -232,7 +238,8 @@ static void turn_tab(struct tui_browser *b, int step)
     }
     if (at < 0 && step < 0)
         at = 0;
-    tui_go(b, (struct tui_place){tabs[(at + step + count) % count], 0});
+    if (count)
+        tui_go(b, (struct tui_place){tabs[(at + step + count) % count], 0});
 }
 
 static void do_next_tab(struct tui_browser *b)
@@ -335,10 +342,7 @@ static void do_cancel(struct tui_browser *b)
 
 static void do_suspend(struct tui_browser *b)
 {
-    if (copying(b->now) || copying(b->next))
-        tui_say(b, "not while the process is stopped");
-    else
-        tui_screen_suspend(true);
+    b->suspending = b->suspend_all = true;
 }
 
 static void do_redraw(struct tui_browser *b)
@@ -640,9 +644,10 @@ static void handle_signals(struct tui_browser *b)
             tui_all_stale(b); /* maps have the terminal's width */
         } else if (number == SIGCONT) {
             tui_screen_resume();
-        } else if (number == SIGTSTP && !copying(b->now) && !copying(b->next)) {
-            tui_screen_suspend(false);
-        } else if (number != SIGTSTP) {
+        } else if (number == SIGTSTP) {
+            b->suspending = true;
+            b->suspend_all = false;
+        } else {
             b->signal = number;
             b->quit = true;
         }
@@ -751,7 +756,10 @@ static ms_result browse(struct tui_browser *b)
     struct ms_error *error = ms_inspection_start(&b->options->inspection, &b->now);
     if (!error) {
         tui_go(b, (struct tui_place){tui_kinds[0], 0});
-        loop(b);
+        if (b->depth)
+            loop(b);
+        else
+            error = ms_error_nomem("a view");
     }
     tui_screen_close();
     if (b->signal)

@@ -52,6 +52,7 @@ struct tui_browser {
     size_t depth;
     uint64_t steps;
     bool quit, leaving;       /* leaving: when the target runs */
+    bool suspending, suspend_all; /* as soon as the target runs; the whole job */
     bool changed, progressed; /* to be drawn: at once, soon */
     int signal;         /* that ended it, or 0 */
     bool target_gone;

@@ -27,16 +27,17 @@ static void put_duration(struct tui_cell *cell, uint64_t ns)
         tui_put(cell, "%.2f s", (double)ns / 1e9);
 }
 
-/* Shares are what is known when nothing else is. */
 static void put_progress(struct tui_cell *cell, const struct ms_stage_status *status, const char *name)
 {
     tui_put(cell, "%s", status->what ? status->what : name);
-    if (status->total) {
-        tui_put(cell, " ");
-        tui_put_size(cell, status->done);
-        tui_put(cell, " of ");
-        tui_put_size(cell, status->total);
-    }
+    if (!status->done && !status->total)
+        return;
+    tui_put(cell, " ");
+    tui_put_size(cell, status->done);
+    if (!status->total)
+        return;
+    tui_put(cell, " of ");
+    tui_put_size(cell, status->total);
 }
 
 /* What the target does: the end of the first line. */
@@ -143,12 +144,18 @@ static void draw_tabs(struct tui_browser *b, int y, int width)
 
 /* --- what is not there yet --------------------------------------------------------------------- */
 
-static const char *stage_mark(const struct tui_browser *b, enum ms_stage_state state)
+static char stage_mark(const struct tui_browser *b, enum ms_stage_state state)
 {
-    static const char spin[] = "|/-\\";
-    static char turning[2];
-    turning[0] = spin[b->spin % 4];
-    return state == MS_STAGE_RUNNING ? turning : state == MS_STAGE_DONE ? "*" : state == MS_STAGE_FAILED ? "!" : " ";
+    switch (state) {
+    case MS_STAGE_RUNNING:
+        return "|/-\\"[b->spin % 4];
+    case MS_STAGE_DONE:
+        return '*';
+    case MS_STAGE_FAILED:
+        return '!';
+    default:
+        return ' ';
+    }
 }
 
 /* All stages, and how far they are. */
@@ -158,7 +165,7 @@ static void draw_progress(const struct tui_browser *b, int y, int height, int wi
         struct ms_stage_status status = ms_inspection_status(b->now, (enum ms_stage)i);
         struct tui_cell cell;
         tui_clear(&cell);
-        tui_put(&cell, "  %s %-20s ", stage_mark(b, status.state), ms_stage_names[i]);
+        tui_put(&cell, "  %c %-20s ", stage_mark(b, status.state), ms_stage_names[i]);
         bool running = status.state == MS_STAGE_RUNNING;
         enum tui_style style = running ? TUI_HEAD : TUI_DIM;
         int x = tui_draw_text(y + 1 + i, 0, width, cell.text, style);

@@ -14,7 +14,7 @@ static const struct tui_column columns[] = {
     [WHAT] = {.title = "what is lost", .least = 17},
     [KIND] = {.title = "lost", .width = 8, .weight = 4},
     [BLOCKS] = {.title = "blocks", .width = 10, .right = true, .descending = true, .weight = 7},
-    [EACH] = {.title = "bytes each", .width = 11, .right = true, .descending = true, .weight = 2},
+    [EACH] = {.title = "bytes each", .width = 12, .right = true, .descending = true, .weight = 2},
     [BYTES] = {.title = "bytes", .width = 10, .right = true, .descending = true},
     [HOLDS] = {.title = "holds", .width = 10, .right = true, .descending = true, .weight = 6},
     [GREW] = {.title = "grew", .width = 11, .right = true, .descending = true, .delta = true, .weight = 8},

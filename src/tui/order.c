@@ -212,8 +212,8 @@ void tui_sort_by_rank(struct tui_sort_key *keys, struct tui_sort_key *spare, siz
 }
 
 /* Texts that begin alike are sorted by their next bytes, and so on; LEVEL eights are behind us. */
-static void sort_keys(const struct tui_view *view, struct tui_sort_key *keys, struct tui_sort_key *spare, size_t count,
-                      unsigned level)
+static void sort_keys(const struct tui_view *view, struct tui_sort_key *keys, struct tui_sort_key *spare,
+                      size_t count, unsigned level)
 {
     const struct tui_table *t = view->table;
     bool descending = sorts_descending(view);

@@ -24,6 +24,7 @@ static struct {
     struct termios before; /* the terminal's modes when we came */
     char restore[256];     /* what a terminal must get when we die; made beforehand for signal handlers */
     size_t restore_length;
+    char stack[16384];     /* of the signal handler */
     int cursor_y, cursor_x;
     int colors;
 } own;
@@ -67,7 +68,7 @@ static void make_pairs(bool color)
     if (use_default_colors() == OK)
         none_fore = none_back = -1;
     own.colors = COLORS >= 256 ? 256 : 8;
-    for (short i = 0; i < TUI_STYLES; i++) {
+    for (int i = 0; i < TUI_STYLES; i++) {
         short fore = own.colors == 256 ? styles[i].fore : styles[i].fore8;
         short back = own.colors == 256 ? styles[i].back : styles[i].back8;
         init_pair((short)(i + 1), fore < 0 ? none_fore : fore, back < 0 ? none_back : back);
@@ -114,9 +115,12 @@ static void die(int number)
 
 static const int deadly[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 
+/* On a stack of its own, for it may be the stack that ended. */
 static void catch_deadly(void (*handler)(int))
 {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
+    const stack_t stack = {.ss_sp = own.stack, .ss_size = sizeof own.stack};
+    sigaltstack(&stack, NULL);
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
         sigaction(deadly[i], &action, NULL);
@@ -388,8 +392,8 @@ void tui_draw_cell(int y, int x, int width, const struct tui_cell *cell, bool ri
         return;
     }
     tui_draw_blank(y, x, width, TUI_PLAIN, selected);
-    (void)fitting(cell->text, width, &used);
-    x = right && used < width ? x + width - used : x;
-    draw(y, x, width, cell->text, cell->style, selected);
+    bool whole = cell->text[fitting(cell->text, width, &used)] == '\0';
+    x = right && whole ? x + width - used : x;
+    draw(y, x, whole ? used : width, cell->text, cell->style, selected);
     draw_map(y, x, width, cell, selected);
 }

@@ -283,10 +283,8 @@ static void draw_titles(const struct tui_view *view, int y, int width, int mark)
         bool sorted = t->sort == (int)i;
         bool down = sorted && column->descending != t->reverse;
         tui_put(&cell, "%s", column->title);
-        if (sorted && (int)strlen(column->title) < t->spans[i].width) {
-            strcpy(cell.text + cell.length, tui_glyph(down ? TUI_GLYPH_DOWN : TUI_GLYPH_UP));
-            cell.length += strlen(cell.text + cell.length);
-        }
+        if (sorted && (int)strlen(column->title) < t->spans[i].width)
+            tui_put(&cell, "%s", tui_glyph(down ? TUI_GLYPH_DOWN : TUI_GLYPH_UP));
         cell.style = TUI_HEAD;
         tui_draw_cell(y, t->spans[i].x, t->spans[i].width, &cell, column->right, mark == (int)i);
     }
@@ -313,7 +311,7 @@ static int draw_branch(const struct tui_row *row, int y, const struct tui_span *
     struct tui_cell cell;
     tui_clear(&cell);
     if (row->opens)
-        strcpy(cell.text, tui_glyph(row->open ? TUI_GLYPH_OPEN : TUI_GLYPH_CLOSED));
+        tui_put(&cell, "%s", tui_glyph(row->open ? TUI_GLYPH_OPEN : TUI_GLYPH_CLOSED));
     tui_draw_blank(y, span->x, indent, TUI_PLAIN, selected);
     tui_draw_cell(y, span->x + indent, INDENT, &cell, false, selected);
     return indent + INDENT;

@@ -57,7 +57,7 @@ ms_result tui_table_refilled(struct tui_view *view);
 /* Order or filter changed: what is shown is made anew, by tui_table_work(). */
 ms_result tui_table_arrange(struct tui_view *view);
 
-/* Goes on with filtering, sorting and searching until DEADLINE (CLOCK_MONOTONIC, ns). True: there is more to do. */
+/* Goes on with filtering, sorting and searching until DEADLINE (tui_now()). True: there is more to do. */
 bool tui_table_work(struct tui_view *view, uint64_t deadline, struct ms_error **error);
 
 /* NULL: nothing is selected. */

@@ -103,10 +103,10 @@ static json_t *segments_json(const struct ms_heap *heap, const struct ms_heap_ma
             sum.lost += cell.lost;
             sum.free += cell.free;
         }
-        json_array_append_new(list, json_pack("{s:o, s:o, s:[o, o, o], s:[o, o, o]}", "start", number(s->start), "end",
-                                              number(s->end), "whole", number(whole.live), number(whole.lost),
-                                              number(whole.free), "pieces", number(sum.live), number(sum.lost),
-                                              number(sum.free)));
+        json_t *sums = json_pack("[o, o, o]", number(whole.live), number(whole.lost), number(whole.free));
+        json_t *pieces = json_pack("[o, o, o]", number(sum.live), number(sum.lost), number(sum.free));
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o}", "start", number(s->start), "end",
+                                              number(s->end), "whole", sums, "pieces", pieces));
     }
     return list;
 }
@@ -119,8 +119,8 @@ static json_t *map_json(const struct ms_image *image, const struct ms_memory_map
         for (uint32_t j = group->first; j < group->first + group->extent.regions; j++) {
             const struct ms_map_region *region = &map->regions.items[j];
             const struct ms_region *r = &image->regions[region->index];
-            json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:s, s:s, s:i}", "start", number(r->start), "end",
-                                                  number(r->end), "rss", number(region->rss), "use",
+            json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:s, s:s, s:i}", "start", number(r->start),
+                                                  "end", number(r->end), "rss", number(region->rss), "use",
                                                   ms_uses[region->use].name, "group", group->path, "tid",
                                                   (int)region->tid));
         }

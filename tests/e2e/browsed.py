@@ -41,7 +41,8 @@ def leaders_and_members(case):
         check_equal(leader["bytes"], sum(truth.blocks[h][3] for h in leader["held"]), "bytes that are held")
     for group in found["groups"]:
         for member in group["members"]:
-            check(group["kind"] in truth.blocks[member][2] or member in unsure, "%s is %s" % (truth.blocks[member], group["kind"]))
+            said = truth.blocks[member]
+            check(group["kind"] in said[2] or member in unsure, "%s is %s" % (said, group["kind"]))
             check_equal(truth.blocks[member][3], group["size"], "size of %#x" % member)
         if group["kind"] == "definite":
             check_equal(sum(leaders[m]["bytes"] for m in group["members"]), group["indirect_bytes"],
@@ -49,7 +50,8 @@ def leaders_and_members(case):
             bytes_held = [leaders[m]["bytes"] for m in group["members"]]
             check_equal(bytes_held, sorted(bytes_held, reverse=True), "who holds most comes first")
     members = [m for g in found["groups"] for m in g["members"]]
-    check_equal(sorted(members), sorted(truth.of_kind("definite", "indirect", "possible")), "members of all groups")
+    check_equal(sorted(members), sorted(truth.of_kind("definite", "indirect", "possible")),
+                "members of all groups")
 
 
 @test
