@@ -149,6 +149,30 @@ static ms_result check_terminal(void)
     return moves ? NULL : no_terminal("attach needs a terminal that can move its cursor (see TERM)");
 }
 
+/*
+ * Keys as terminals of VT220's line, xterm in both its modes, Linux and tmux send them, whatever TERM says: what
+ * curses does not know would come as its single characters, and their digits lead to other views.
+ */
+static void define_common_keys(void)
+{
+    static const struct {
+        const char *sequence;
+        int key;
+    } common[] = {
+        {"\033[A", KEY_UP},     {"\033[B", KEY_DOWN},   {"\033[C", KEY_RIGHT},  {"\033[D", KEY_LEFT},
+        {"\033OA", KEY_UP},     {"\033OB", KEY_DOWN},   {"\033OC", KEY_RIGHT},  {"\033OD", KEY_LEFT},
+        {"\033[H", KEY_HOME},   {"\033OH", KEY_HOME},   {"\033[1~", KEY_HOME},  {"\033[7~", KEY_HOME},
+        {"\033[F", KEY_END},    {"\033OF", KEY_END},    {"\033[4~", KEY_END},   {"\033[8~", KEY_END},
+        {"\033[3~", KEY_DC},    {"\033[5~", KEY_PPAGE}, {"\033[6~", KEY_NPAGE}, {"\033[Z", KEY_BTAB},
+        {"\033OP", KEY_F(1)},   {"\033OQ", KEY_F(2)},   {"\033OR", KEY_F(3)},   {"\033OS", KEY_F(4)},
+        {"\033[15~", KEY_F(5)}, {"\033[17~", KEY_F(6)}, {"\033[18~", KEY_F(7)}, {"\033[19~", KEY_F(8)},
+        {"\033[20~", KEY_F(9)}, {"\033[21~", KEY_F(10)},
+    };
+    for (size_t i = 0; i < sizeof common / sizeof *common; i++)
+        if (key_defined(common[i].sequence) == 0)
+            define_key(common[i].sequence, common[i].key);
+}
+
 ms_result tui_screen_open(bool color)
 {
     setlocale(LC_CTYPE, "");
@@ -164,6 +188,7 @@ ms_result tui_screen_open(bool color)
     nonl();
     nodelay(stdscr, TRUE);
     keypad(stdscr, TRUE);
+    define_common_keys();
     intrflush(stdscr, FALSE);
     set_escdelay(40);
     mouseinterval(0);
