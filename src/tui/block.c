@@ -196,8 +196,8 @@ static struct ms_error *add_is(const struct tui_view *view, const struct content
 }
 
 /* Lines of bytes have the offset of their first one as index. */
-static struct ms_error *add_bytes(const struct tui_view *view, const struct content *content, size_t from, size_t end,
-                                  struct tui_rows *rows)
+static struct ms_error *add_bytes(const struct tui_view *view, const struct content *content, size_t from,
+                                  size_t end, struct tui_rows *rows)
 {
     const struct state *state = view->state;
     for (size_t at = from; at < end && at < content->size; at += state->line)
@@ -349,7 +349,7 @@ static size_t characters(const char *text)
 }
 
 /*
- * TEXT in a column of WIDTH, but no more than PART of the terminal's; of what is too long its end is shown (paths), or
+ * TEXT in a column of WIDTH, but no more than PART of the terminal's; of what is too long its END is shown, or
  * its beginning.
  */
 static void put_column(const struct tui_view *view, const struct tui_cell *text, size_t width, unsigned part,
@@ -482,7 +482,8 @@ static void member_cell(const struct tui_view *view, const struct content *conte
     cell->style = value->to ? TUI_LINK : TUI_PLAIN;
 }
 
-static void bytes_cell(const struct tui_view *view, const struct content *content, size_t at, struct tui_cell *cell)
+static void bytes_cell(const struct tui_view *view, const struct content *content, size_t at,
+                       struct tui_cell *cell)
 {
     const unsigned line = ((const struct state *)view->state)->line;
     const size_t end = content->size - at < line ? content->size : at + line;

@@ -756,7 +756,10 @@ static ms_result browse(struct tui_browser *b)
     struct ms_error *error = ms_inspection_start(&b->options->inspection, &b->now);
     if (!error) {
         tui_go(b, (struct tui_place){tui_kinds[0], 0});
-        loop(b);
+        if (b->depth)
+            loop(b);
+        else
+            error = ms_error_nomem("a view");
     }
     tui_screen_close();
     if (b->signal)

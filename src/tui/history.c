@@ -113,43 +113,45 @@ static void forget_oldest(struct tui_browser *b)
     b->pages.items[oldest] = b->pages.items[--b->pages.count];
 }
 
-static ms_result new_page(struct tui_browser *b, struct tui_place place, struct tui_page **out)
+/* NULL without memory. */
+static struct tui_page *new_page(struct tui_browser *b, struct tui_place place)
 {
     struct tui_page **slot = ms_vector_add(&b->pages);
-    struct tui_page *page = slot ? calloc(1, sizeof *page) : NULL;
+    if (!slot)
+        return NULL;
+    struct tui_page *page = calloc(1, sizeof *page);
     struct ms_error *error = page ? tui_table_new(place.kind, &page->view.table) : NULL;
     if (!page || error) {
-        b->pages.count -= slot != NULL;
+        b->pages.count--;
+        ms_error_free(error);
         free(page);
-        return error ? error : ms_error_nomem("a view");
+        return NULL;
     }
     page->view.kind = place.kind;
     page->view.subject = place.subject;
     page->stale = true;
-    *slot = *out = page;
-    return NULL;
+    *slot = page;
+    return page;
 }
 
-static ms_result find_page(struct tui_browser *b, struct tui_place place, struct tui_page **page)
+static struct tui_page *find_page(struct tui_browser *b, struct tui_place place)
 {
     for (size_t i = 0; i < b->pages.count; i++) {
-        *page = b->pages.items[i];
-        if ((*page)->view.kind == place.kind && (*page)->view.subject == place.subject)
-            return NULL;
+        struct tui_page *page = b->pages.items[i];
+        if (page->view.kind == place.kind && page->view.subject == place.subject)
+            return page;
     }
     forget_oldest(b);
-    return new_page(b, place, page);
+    return new_page(b, place);
 }
 
 /* --- moving ------------------------------------------------------------------------------------ */
 
 void tui_go(struct tui_browser *b, struct tui_place place)
 {
-    struct tui_page *page = NULL;
-    struct ms_error *error = find_page(b, place, &page);
-    if (error) {
-        tui_say(b, "%s", error->message);
-        ms_error_free(error);
+    struct tui_page *page = find_page(b, place);
+    if (!page) {
+        tui_say(b, "out of memory");
         return;
     }
     page->used = ++b->steps;

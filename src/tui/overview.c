@@ -128,7 +128,8 @@ static struct ms_error *fill(struct tui_view *view)
             MS_TRY(add(view, ROW, row));
     if (facts->memstats) {
         MS_TRY(add(view, TOTAL, 0));
-        MS_TRY(add(view, RSS, 0));
+        if (facts->image->accounted)
+            MS_TRY(add(view, RSS, 0));
     }
     if (view->before)
         MS_TRY(add_grown(view));
@@ -158,8 +159,8 @@ static void put_pause(const struct ms_image *image, struct tui_cell *cell)
 {
     tui_put(cell, "stopped ");
     if (image->attempts > 1)
-        tui_put(cell, "%u times, at most ", image->attempts);
-    tui_put(cell, "for ");
+        tui_put(cell, "%u times, ", image->attempts);
+    tui_put(cell, image->attempts > 1 ? "for at most " : "for ");
     tui_put_duration(cell, image->pause_ns);
     if (image->bytes_read) {
         tui_put(cell, ", ");
@@ -168,15 +169,17 @@ static void put_pause(const struct ms_image *image, struct tui_cell *cell)
     }
 }
 
-static void put_about(const struct ms_image *image, enum about about, struct tui_cell *cell)
+static void put_about(const struct tui_view *view, enum about about, struct tui_cell *cell)
 {
+    const struct ms_image *image = view->facts.image;
+    const bool incomplete = image->incomplete || !view->facts.scan->heap.allocator;
     if (about == ABOUT_PAUSE) {
         put_pause(image, cell);
         return;
     }
-    tui_put(cell, image->incomplete ? "INCOMPLETE: something could not be read"
+    tui_put(cell, incomplete ? "INCOMPLETE: something could not be read"
                   : image->warnings.count ? "complete, but not certain" : "complete");
-    cell->style = image->incomplete ? TUI_BAD : image->warnings.count ? TUI_DOUBT : TUI_GOOD;
+    cell->style = incomplete ? TUI_BAD : image->warnings.count ? TUI_DOUBT : TUI_GOOD;
 }
 
 static const struct ms_heap_group *group_of(const struct tui_view *view, const struct tui_row *row)
@@ -210,7 +213,7 @@ static void put_what(const struct tui_view *view, const struct tui_row *row, str
         put_heading((enum heading)index_of(row), cell);
         break;
     case ABOUT:
-        put_about(view->facts.image, (enum about)index_of(row), cell);
+        put_about(view, (enum about)index_of(row), cell);
         break;
     case WARNING:
         tui_put_wrapped(cell, view->facts.image->warnings.items[index_of(row) / WARNING_LINES], view->width,

@@ -23,7 +23,7 @@ static const struct tui_column columns[COLUMNS] = {
     [MODULE] = {.title = "module", .width = 16, .weight = 1},
 };
 
-/* An answer: for a thread by its index its stack, for BATCH_BIT and the number of a batch what these threads do. */
+/* An answer: for a thread by its index its stack, for BATCH_BIT and a batch what its threads do. */
 #define BATCH_BIT (1ull << 32)
 struct content {
     struct ms_decoded_stack decoded;
@@ -39,8 +39,8 @@ struct state {
 /* --- rows -------------------------------------------------------------------------------------- */
 
 /*
- * Item: of a thread its index; of others that of the thread's answer in the upper half, and in the lower one a frame or,
- * with LOCAL_BIT, one of its values. WAITING: there is no answer yet, or it is an error.
+ * Item: of a thread its index; of others that of the thread's answer in the upper half, and in the lower one a
+ * frame or, with LOCAL_BIT, one of its values. WAITING: there is no answer yet, or it is an error.
  */
 #define BELOW (1ull << 63)
 #define LOCAL_BIT (1u << 31)
@@ -199,7 +199,8 @@ static struct ms_error *open_frame(struct tui_view *view, const struct tui_row *
         if (decoded->values.items[i].frame != frame)
             continue;
         const uint64_t item = (row->item & ~(uint64_t)WAITING) | LOCAL_BIT | i;
-        MS_TRY(tui_add_row(below, (struct tui_row){.key = key_of(decoded->stack.tid, frame + 1, i + 1), .item = item}));
+        const uint64_t key = key_of(decoded->stack.tid, frame + 1, i + 1);
+        MS_TRY(tui_add_row(below, (struct tui_row){.key = key, .item = item}));
     }
     return NULL;
 }

@@ -30,7 +30,7 @@ struct state {
     const struct ms_heap_report *before; /* that growth is since */
 };
 
-/* Rows: a group is its index; a block of one is that of the answer and its own; one that stands for more, or waits. */
+/* Rows: a group is its index; a block has that of the answer and its own one, which is no block's for a rest. */
 #define BLOCK_BIT (1ull << 63)
 #define BLOCK_MASK 0xffffffffu
 
@@ -93,7 +93,8 @@ static void release(struct tui_view *view)
 
 static uint64_t key_of(const struct ms_heap_group *group)
 {
-    const uint64_t hash = tui_hash(tui_hash(group->kind * 2u + (group->by == MS_BY_GUESS), group->type), group->module);
+    const uint64_t kind = group->kind * 2u + (group->by == MS_BY_GUESS);
+    const uint64_t hash = tui_hash(tui_hash(kind, group->type), group->module);
     return (hash ^ group->size * 0x9e3779b97f4a7c15u) | BLOCK_BIT; /* no address */
 }
 
