@@ -266,7 +266,7 @@ class Target:
         return self.process.stdout.readline().decode().strip()
 
     def status(self, key="State", pid=None):
-        with open("/proc/%d/status" % (pid or self.pid)) as lines:
+        with open("/proc/%d/status" % (pid or self.pid), errors="replace") as lines:
             for line in lines:
                 if line.startswith(key + ":"):
                     return line.split(":", 1)[1].strip()

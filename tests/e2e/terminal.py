@@ -20,14 +20,6 @@ _terminals = []
 _number = 0
 
 
-def plain(text):
-    """A program's output without sequences that move, colour or set modes; what is left was text to it."""
-    return _SEQUENCE.sub("", text)
-
-
-_SEQUENCE = re.compile("\x1b\\[[0-9;?>!]*[A-Za-z@`]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|\x1b[()][A-B0-2]|\x1b[=>78MHcD]")
-
-
 def columns_of(text):
     """How many columns text takes on a terminal."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
@@ -200,7 +192,7 @@ class Terminal:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
 
-    def settle(self, quiet=0.15, seconds=20):
+    def settle(self, quiet=0.1, seconds=20):
         """Waits until the screen has not changed for a while."""
         deadline = time.monotonic() + seconds
         last, since = None, 0

@@ -29,8 +29,11 @@ class Browser(Terminal):
 
     def wait_done(self, seconds=None):
         """Until the status line has a position and nothing that goes on."""
-        self.wait(lambda screen: re.fullmatch(POSITION, status_of(screen)), "the end of all work", seconds)
-        return self.settle()
+        while True:  # between two stages nothing is said either
+            self.wait(lambda screen: re.fullmatch(POSITION, status_of(screen)), "the end of all work", seconds)
+            screen = self.settle(0.3)
+            if re.fullmatch(POSITION, status_of(screen)):
+                return screen
 
     def view(self, number):
         """Goes to a view by its number, with nothing filtered and its first row selected."""
@@ -441,7 +444,6 @@ def mouse():
 NAMES = {"Up": "Up", "Down": "Down", "PgUp": "PPage", "PgDn": "NPage", "Home": "Home", "End": "End", "Enter": "Enter",
          "Right": "Right", "Left": "Left", "Space": "Space", "Backspace": "BSpace", "Tab": "Tab",
          "Shift-Tab": "BTab", "Esc": "Escape"}
-NEEDS_PLACE = {"Up", "k", "PgUp", "^B", "Home", "N", "n"}
 
 
 def tmux_key(name):
@@ -461,7 +463,8 @@ def every_key_of_the_help():
     for key in keys:
         if key in ("mouse", "q", "F10", "^Z", "^L"):  # tests of their own; ^L draws the same again
             continue
-        screen = browser.view(2)
+        while position(browser.view(2))[1] > 4:  # what was opened is closed
+            browser.press("-")
         if key in ("Esc",):
             browser.answer("f", "bytes")
         elif key in ("n", "N"):
@@ -479,15 +482,8 @@ def every_key_of_the_help():
             idle.append(key)
         if key in ("r", "F5"):
             browser.wait("new snapshot; ")
-        browser.send("Escape")
+        browser.send("Escape")  # out of a prompt
         time.sleep(0.06)
-        if browser.press("Escape").lines[1] and key in ("y",):
-            browser.press("Up")
-            browser.press("Enter")
-        browser.view(2)
-        while position(browser.screen())[1] > 4:  # what was opened is closed
-            browser.press("Home")
-            browser.press("-")
     check(not idle, "keys that do nothing: %s" % idle)
 
 
@@ -711,8 +707,9 @@ def answers_while_it_works():
     target = harness.start("bigheap", blocks)
     with Browser(target, done=False) as browser:
         browser.wait(lambda s: position(s) is not None, "rows to move among", 120)
-        busy = []
-        while "…" in status_of(browser.screen()):
+        busy, quiet = [], 0
+        while quiet < 10:  # between two stages nothing is said either
+            quiet = 0 if "…" in status_of(browser.screen()) else quiet + 1
             busy.append(latency(browser, "Down" if len(busy) % 2 == 0 else "Up"))
             time.sleep(0.02)
         browser.wait_done(120)
@@ -721,12 +718,12 @@ def answers_while_it_works():
         idle = [latency(browser, key) for key in ["Down", "Up"] * 10]
         opened = time.monotonic()
         browser.send("3")
-        browser.wait(lambda s: position(s) and tab(s) == "3 Types", "the types")
+        browser.wait(lambda s: position(s) and tab(s) == "3 Types", "the types", 120)
         opened = time.monotonic() - opened
         rank = sorted(busy)
         print("# %d blocks: %d keys while it worked, median %.0f ms, most %.0f ms; idle %.0f ms; types %.0f ms"
               % (blocks, len(busy), 1e3 * rank[len(rank) // 2], 1e3 * rank[-1], 1e3 * max(idle), 1e3 * opened))
-        check(len(busy) >= 5, "only %d keys while it worked" % len(busy))
+        check(len(busy) >= 15, "only %d keys while it worked" % len(busy))
         check(rank[len(rank) * 9 // 10] < max(0.1, 10 * max(idle)), "nine of ten keys: %.3f s" % rank[len(rank) * 9 // 10])
         check(rank[-1] < max(1.0, 20 * max(idle)), "the slowest key: %.3f s" % rank[-1])
         target.check_unharmed()
