@@ -217,9 +217,11 @@ static struct ms_error *add_retained(struct builder *b)
             continue;
         until[group_of[p]] = tree->end[p];
         group->retained += tree->retained[p];
-        if (tree->retained[p] > group->most) {
+        const uint64_t address = ms_granule_address(&b->scan->heap, tree->start[p]);
+        /* Of equals the first in memory: their order in the tree is that of the roots, which differs between runs. */
+        if (tree->retained[p] > group->most || (tree->retained[p] == group->most && address < group->sample)) {
             group->most = tree->retained[p];
-            group->sample = ms_granule_address(&b->scan->heap, tree->start[p]);
+            group->sample = address;
         }
     }
     for (size_t i = 0; i < b->groups.count; i++)
