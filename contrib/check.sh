@@ -1,6 +1,7 @@
 #!/bin/sh
 # All that must hold before a change is merged, from a bare Debian 12 on:
-#     sh contrib/check.sh [STEP...]        steps: gcc clang sanitizers static dist programs; all without STEP
+#     sh contrib/check.sh [STEP...]        steps: gcc clang sanitizers static dist, all of these without STEP;
+#                                          programs: types in programs that it builds from Debian's sources
 # Each step goes on whatever became of the others. The last line is the sum over all test runs;
 # a build or an analysis counts as one test. Logs stay in build-check/ (or $MEMSCOPE_CHECK_DIR).
 set -u
@@ -152,7 +153,7 @@ prepare()
 }
 
 if prepare >"${TMPDIR:-/tmp}/memscope-check-$$.log" 2>&1 </dev/null; then
-    [ $# -gt 0 ] || set -- gcc clang sanitizers static dist programs
+    [ $# -gt 0 ] || set -- gcc clang sanitizers static dist
     for step in "$@"; do
         case $step in
         gcc | clang | sanitizers | static | dist | programs) "check_$step" ;;

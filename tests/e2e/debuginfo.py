@@ -13,7 +13,7 @@ from harness import cases, check, test
 
 # Broken copies for each section and fixture; by hand many more: DEBUGINFO_ROUNDS=100.
 ROUNDS = int(os.environ.get("DEBUGINFO_ROUNDS", "3"))
-COPIES = 150
+COPIES = 30 if os.environ.get("SANITIZERS") == "yes" else 150
 # The first answer may take so many times as long as a checksum of the file, which looks at each byte once.
 # zlib does 3 GB/s: 10 s for a file of 1 GB.
 MOST = 100 if os.environ.get("SANITIZERS") == "yes" else 30
