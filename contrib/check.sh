@@ -12,10 +12,10 @@ work=${MEMSCOPE_CHECK_DIR:-$top/build-check}
 source=$work/source
 jobs=$(nproc)
 
-test_packages="binutils clang clang-tidy cppcheck dpkg-dev dwz elfutils g++ gdb git libc6-dbg
-    libclang-rt-14-dev libcmocka-dev libevent-dev llvm memcached nginx-light nodejs openssh-client
-    openssh-server perl postgresql procps python3 python3-dbg redis-server rustc strace tmux util-linux
-    valgrind zlib1g-dev"
+test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git libc6-dbg libclang-rt-14-dev
+    libcmocka-dev llvm memcached nginx-light nodejs openssh-client openssh-server perl postgresql procps
+    python3 redis-server rustc strace tmux util-linux valgrind"
+program_packages="dpkg-dev libevent-dev python3-dbg zlib1g-dev" # for the step `programs`
 
 passed=0 failed=0 skipped=0
 
@@ -129,6 +129,7 @@ run_clang_tidy()
 # Types in programs that are built with debug information for it. Needs the network.
 check_programs()
 {
+    run programs-packages install_packages $program_packages &&
     run programs-build sh "$source/contrib/programs.sh" "$work/programs" &&
         run programs-memscope build "$work/programs-memscope" &&
         run programs-tests env PROGRAMS="$work/programs" MEMSCOPE="$work/programs-memscope/memscope" \

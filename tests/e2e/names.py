@@ -20,8 +20,9 @@ FIXTURES = {
     "types_cxx_clang": (1, 0.8, 100),
     "types_rust": (1, 0.8, 20),
 }
-if os.environ.get("SANITIZERS") == "yes":  # most of the time is gdb's
-    FIXTURES = {name: FIXTURES[name] for name in ("types_c_O2", "types_cxx", "types_rust")}
+if not os.environ.get("NAMES_OF_ALL"):  # most of the time is gdb's; by hand all of them
+    FEW = ("types_c_O2",) if os.environ.get("SANITIZERS") == "yes" else ("types_c_O0", "types_c_split")
+    FIXTURES = {name: FIXTURES[name] for name in (*FEW, "types_cxx", "types_rust")}
 # What gdb cannot be asked: clang 14 leaves the function of this static without a name.
 UNKNOWN = {"types_c_clang": ("tree_root",)}
 # Locals and parameters that the blocks of types_c_O0 hang from.
