@@ -62,7 +62,8 @@ static struct ms_image *image;
 static struct ms_symbols *symbols;
 static struct ms_types *types;
 
-__attribute__((noinline)) static struct inner *static_of_function(void)
+struct inner *static_of_function(void); /* clang forgets the name of one that nobody else could call */
+struct inner *static_of_function(void)
 {
     static struct inner hidden_inner[2];
     return hidden_inner;
