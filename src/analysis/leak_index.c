@@ -45,7 +45,7 @@ static ms_result fill_held(struct ms_leak_report *report)
         if (leader)
             leader->count++;
     }
-    for (size_t i = 0; i < report->leaders.count; i++) {
+    for (size_t i = 0; report->leaders.items && i < report->leaders.count; i++) {
         report->leaders.items[i].first = sum;
         sum += report->leaders.items[i].count;
         report->leaders.items[i].count = 0;
@@ -103,11 +103,11 @@ static ms_result fill_members(struct ms_leak_report *report, uint32_t *number, u
 ms_result ms_leak_index(struct ms_leak_report *report, const struct ms_lost *lost, uint32_t groups)
 {
     const size_t most = lost->leaders.count > groups ? lost->leaders.count : groups;
+    if (report->blocks.count >= MS_NO_INDEX)
+        return ms_error(MS_TARGET, "more than 4 billion blocks are lost: memscope cannot list so many");
     ms_auto_free uint32_t *number = calloc(most + 1, sizeof *number);
     if (!number)
         return ms_error_nomem(WHAT);
-    if (report->blocks.count >= MS_NO_INDEX)
-        return ms_error(MS_TARGET, "more than 4 billion blocks are lost: memscope cannot list so many");
     MS_TRY(add_leaders(report, lost, number));
     MS_TRY(fill_held(report));
     return fill_members(report, number, groups);

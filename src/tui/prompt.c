@@ -22,9 +22,10 @@ static bool continues(char c)
 
 static size_t before(const struct tui_prompt *p, size_t at)
 {
-    if (at > 0)
-        at--;
-    while (at > 0 && continues(p->text[at]))
+    if (at == 0)
+        return 0;
+    at--;
+    while (at > 0 && at < sizeof p->text && continues(p->text[at]))
         at--;
     return at;
 }

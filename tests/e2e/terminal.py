@@ -119,7 +119,9 @@ class Terminal:
         return "\n".join(lines) + "\n"
 
     def _start(self, script):
-        environment = dict(os.environ, LANG="C.UTF-8", LC_ALL="C.UTF-8", TERM="xterm-256color")
+        # libgpm, which ncurses loads for TERM=linux, leaks some bytes of its own
+        environment = dict(os.environ, LANG="C.UTF-8", LC_ALL="C.UTF-8", TERM="xterm-256color",
+                           NCURSES_GPM_TERMS="none")
         environment.pop("TMUX", None)
         tmux = [harness.tool("tmux"), "-u", "-S", self.socket, "-f", "/dev/null"]
         self.process = subprocess.Popen(
