@@ -188,7 +188,11 @@ static struct ms_error *cast_to(struct writer *w, const struct ms_type *type, in
     w->type = NULL;
     /* In quotes gdb takes a qualified name for one in C too: its language is that of the frame it stands in. */
     const char *quote = type->language != MS_LANGUAGE_C && strpbrk(type->name, ":<") ? "'" : "";
-    return write_text(w, "((%s%s%s *)%s)", quote, type->name, quote, w->text);
+    /* Of a pointer only what it points to is a name. */
+    size_t length = strlen(type->name);
+    while (length > 0 && strchr("* ", type->name[length - 1]))
+        length--;
+    return write_text(w, "((%s%.*s%s%s *)%s)", quote, (int)length, type->name, quote, type->name + length, w->text);
 }
 
 /* The member PATH of element INDEX of what the value points to. */
