@@ -20,7 +20,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&ms_common_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     NULL,
     parse,
@@ -29,7 +28,7 @@ static const struct argp argp = {
     "each block. TARGET is a PID or an ELF core file; a process is stopped for a moment and goes on unharmed.\v"
     "In it, F1 tells the keys and q leaves. Exit status: 0 done, 2 bad usage or no terminal, 3 the target could "
     "not be inspected.",
-    children,
+    ms_common_children,
     ms_help_filter,
     NULL,
 };

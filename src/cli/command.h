@@ -35,8 +35,8 @@ struct ms_common {
     bool json, quiet, verbose, debuginfod;
 };
 
-/* The child of a command's parser; its input is the command's struct ms_common. */
-extern const struct argp ms_common_argp;
+/* The children of a command's parser: these options; their input is the command's struct ms_common. */
+extern const struct argp_child ms_common_children[];
 /* For a command's parser: leaves argp's note on mandatory arguments out of --help. */
 char *ms_help_filter(int key, const char *text, void *input);
 
@@ -59,37 +59,33 @@ void ms_progress_clear(struct ms_progress *progress);
 struct ms_session {
     struct ms_scan *scan;
     struct ms_image *image;
-    struct ms_symbols *symbols; /* NULL until ms_session_symbols() */
+    struct ms_symbols *symbols; /* NULL until ms_session_types() */
     struct ms_types *types;     /* NULL until ms_session_types() */
     struct ms_progress progress;
 };
 
 /* Without a heap that is understood a report would be a lie: the error says WHAT cannot be done, and why. */
 ms_result ms_session_require_heap(const struct ms_session *session, const char *what);
+/* Where a report has something to say all the same: warns of WHAT is not as usual then, and why. */
+void ms_session_warn_without_heap(const struct ms_session *session, const char *what);
 
 /* Takes the image and settles the heap; WANT and ACCOUNT as in struct ms_capture_options. */
 ms_result ms_session_open(const struct ms_common *common, enum ms_want want, bool account,
                           struct ms_session *session);
-ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *session);
 /* The symbols, and types that are read with progress as they are asked for. */
 ms_result ms_session_types(const struct ms_common *common, struct ms_session *session);
 void ms_session_close(struct ms_session *session);
 
-/* Where a report goes: stdout, or a file that is there whole or not at all; report_file.c. */
-struct ms_report_file {
-    FILE *file;
-    char *path;      /* what it is going to be called; owned; NULL: no file of ours */
-    char *temporary; /* owned; NULL: FILE is written in place (stdout, a device, a pipe) */
-};
-
-/* Before the target is bothered: could PATH be written? NULL is stdout. */
+/* Before the target is bothered: could PATH be written? NULL is stdout; report_file.c. */
 ms_result ms_report_file_check(const char *path);
-ms_result ms_report_file_open(const char *path, struct ms_report_file *report);
-/* Closes; with an ERROR, which is passed through, nothing is left behind. */
-ms_result ms_report_file_close(struct ms_report_file *report, struct ms_error *error);
 
-/* A view on REPORT with its colours decided; options.c. */
-struct ms_view ms_common_view(const struct ms_common *common, const struct ms_report_file *report);
+/* Writes REPORT onto VIEW as OPTIONS say, which are the command's own. */
+typedef ms_result ms_report_writer(const struct ms_view *view, const struct ms_session *session,
+                                   const void *options, const void *report);
+/* Has WRITE write to what COMMON names: stdout, or a file that is there whole or not at all. */
+ms_result ms_report_write(const struct ms_common *common, const struct ms_session *session,
+                          ms_report_writer *write, const void *options, const void *report);
+
 /* Are colours wanted on FILE? */
 bool ms_wants_color(enum ms_color color, FILE *file);
 

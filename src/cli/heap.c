@@ -91,7 +91,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&ms_common_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -101,26 +100,18 @@ static const struct argp argp = {
     "TARGET is a PID or an ELF core file; a process is stopped for a moment and goes on unharmed.\v"
     "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the report is "
     "incomplete and says where.",
-    children,
+    ms_common_children,
     ms_help_filter,
     NULL,
 };
 
-static ms_result write_report(const struct heap_options *options_given,
-                              const struct ms_session *session,
-                              const struct ms_heap_report *report)
+static ms_result write_report(const struct ms_view *view, const struct ms_session *session,
+                              const void *options_given, const void *report)
 {
-    const struct ms_common *common = &options_given->common;
-    struct ms_report_file file;
-    MS_TRY(ms_report_file_open(common->output, &file));
-    struct ms_view view = ms_common_view(common, &file);
-    struct ms_error *error = NULL;
-    if (common->json)
-        error = ms_heap_json_write(&view, session->image, session->scan, report, options_given->list);
-    else
-        error = ms_heap_text(&view, session->image, session->scan, report, options_given->retained,
-                             options_given->list);
-    return ms_report_file_close(&file, error);
+    const struct heap_options *heap = options_given;
+    if (heap->common.json)
+        return ms_heap_json_write(view, session->image, session->scan, report, heap->list);
+    return ms_heap_text(view, session->image, session->scan, report, heap->retained, heap->list);
 }
 
 static ms_result analyse(const struct heap_options *heap, struct ms_session *session,
@@ -144,7 +135,7 @@ static ms_result analyse(const struct heap_options *heap, struct ms_session *ses
     MS_TRY(failed);
     report.complete = report.complete && !session->image->incomplete;
     *status = report.complete ? MS_OK : MS_INCOMPLETE;
-    struct ms_error *error = write_report(heap, session, &report);
+    struct ms_error *error = ms_report_write(&heap->common, session, write_report, heap, &report);
     ms_heap_report_free(&report);
     return error;
 }

@@ -112,7 +112,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&ms_common_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -122,24 +121,19 @@ static const struct argp argp = {
     "Exit status: 0 nothing is definitely lost, 1 something is, 2 bad usage, 3 the target could "
     "not "
     "be inspected, 4 the report is incomplete and says where.",
-    children,
+    ms_common_children,
     ms_help_filter,
     NULL,
 };
 
-static ms_result write_report(const struct leaks_options *leaks, const struct ms_session *session,
-                              const struct ms_leak_report *report)
+static ms_result write_report(const struct ms_view *view, const struct ms_session *session,
+                              const void *options_given, const void *report)
 {
-    struct ms_report_file file;
-    MS_TRY(ms_report_file_open(leaks->common.output, &file));
-    struct ms_view view = ms_common_view(&leaks->common, &file);
-    struct ms_error *error = NULL;
+    const struct leaks_options *leaks = options_given;
     if (leaks->common.json)
-        error =
-            ms_leaks_json_write(&view, session->image, &session->scan->heap, report, leaks->list);
-    else
-        ms_leaks_text(&view, session->image, &session->scan->heap, report);
-    return ms_report_file_close(&file, error);
+        return ms_leaks_json_write(view, session->image, &session->scan->heap, report, leaks->list);
+    ms_leaks_text(view, session->image, &session->scan->heap, report);
+    return NULL;
 }
 
 static ms_result analyse(const struct leaks_options *leaks, struct ms_session *session,
@@ -168,7 +162,7 @@ static ms_result analyse(const struct leaks_options *leaks, struct ms_session *s
         *status = !report.complete                   ? MS_INCOMPLETE
                   : report.kinds[MS_DEFINITE].blocks ? MS_LEAKS
                                                      : MS_OK;
-        error = write_report(leaks, session, &report);
+        error = ms_report_write(&leaks->common, session, write_report, leaks, &report);
         ms_leak_report_free(&report);
     }
     return error;

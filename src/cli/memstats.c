@@ -10,7 +10,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     return 0;
 }
 
-static const struct argp_child children[] = {{&ms_common_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     NULL,
     parse,
@@ -21,32 +20,18 @@ static const struct argp argp = {
     "core file; a process is stopped for a moment and goes on unharmed.\v"
     "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the report is "
     "incomplete and says where.",
-    children,
+    ms_common_children,
     ms_help_filter,
     NULL,
 };
 
-static ms_result write_report(const struct ms_common *common, const struct ms_session *session,
-                              const struct ms_memstats *stats)
+static ms_result write_report(const struct ms_view *view, const struct ms_session *session,
+                              const void *common, const void *report)
 {
-    struct ms_report_file file;
-    MS_TRY(ms_report_file_open(common->output, &file));
-    struct ms_view view = ms_common_view(common, &file);
-    struct ms_error *error = NULL;
-    if (common->json)
-        error = ms_memstats_json_write(&view, session->image, &session->scan->heap, stats);
-    else
-        ms_memstats_text(&view, session->image, &session->scan->heap, stats);
-    return ms_report_file_close(&file, error);
-}
-
-/* The account of maps is worth having even when the heap in them is not understood. */
-static void warn_of_allocator(const struct ms_session *session)
-{
-    const struct ms_heap *heap = &session->scan->heap;
-    if (!heap->allocator)
-        ms_image_warn(session->image, "the heap is counted as other memory: %s",
-                      *heap->description ? heap->description : "no known allocator was found");
+    if (((const struct ms_common *)common)->json)
+        return ms_memstats_json_write(view, session->image, &session->scan->heap, report);
+    ms_memstats_text(view, session->image, &session->scan->heap, report);
+    return NULL;
 }
 
 static ms_result analyse(const struct ms_common *common, struct ms_session *session,
@@ -54,12 +39,13 @@ static ms_result analyse(const struct ms_common *common, struct ms_session *sess
 {
     struct ms_reach reach = {0};
     struct ms_memstats stats = {0};
-    warn_of_allocator(session);
+    /* The account of maps is worth having even when the heap in them is not understood. */
+    ms_session_warn_without_heap(session, "the heap is counted as other memory");
     MS_TRY(ms_mark(session->scan, &reach));
     MS_TRY(ms_memstats(session->scan, session->image, &reach, &stats));
     stats.complete = stats.complete && !session->image->incomplete && session->scan->heap.allocator;
     *status = stats.complete ? MS_OK : MS_INCOMPLETE;
-    return write_report(common, session, &stats);
+    return ms_report_write(common, session, write_report, common, &stats);
 }
 
 ms_result ms_command_memstats(int argc, char **argv, enum ms_status *status)

@@ -103,7 +103,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-const struct argp ms_common_argp = {options, parse, NULL, NULL, NULL, NULL, NULL};
+static const struct argp argp = {options, parse, NULL, NULL, NULL, NULL, NULL};
+const struct argp_child ms_common_children[] = {{&argp, 0, "Common options:", 1}, {0}};
 
 char *ms_help_filter(int key, const char *text, void *input)
 {
@@ -139,14 +140,4 @@ bool ms_wants_color(enum ms_color color, FILE *file)
     const char *no = getenv("NO_COLOR");
     const char *terminal = getenv("TERM");
     return (!no || !*no) && terminal && strcmp(terminal, "dumb") != 0 && isatty(fileno(file));
-}
-
-struct ms_view ms_common_view(const struct ms_common *common, const struct ms_report_file *report)
-{
-    return (struct ms_view){
-        .out = report->file,
-        .color = ms_wants_color(common->color, report->file),
-        .verbose = common->verbose,
-        .quiet = common->quiet,
-    };
 }

@@ -80,7 +80,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&ms_common_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -90,38 +89,25 @@ static const struct argp argp = {
     "goes on unharmed. ADDR is hexadecimal behind 0x, or decimal.\v"
     "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected or has nothing at ADDR, 4 "
     "the report is incomplete and says where.",
-    children,
+    ms_common_children,
     ms_help_filter,
     NULL,
 };
 
-static ms_result write_report(const struct ms_common *common, const struct ms_session *session,
-                              const struct ms_path_report *report)
+static ms_result write_report(const struct ms_view *view, const struct ms_session *session,
+                              const void *common, const void *report)
 {
-    struct ms_report_file file;
-    MS_TRY(ms_report_file_open(common->output, &file));
-    struct ms_view view = ms_common_view(common, &file);
-    struct ms_error *error = NULL;
-    if (common->json)
-        error = ms_path_json_write(&view, session->image, &session->scan->heap, report);
-    else
-        ms_path_text(&view, session->image, &session->scan->heap, report);
-    return ms_report_file_close(&file, error);
-}
-
-/* What maps and symbols say is worth having even when the heap is not understood. */
-static void warn_of_allocator(const struct ms_session *session)
-{
-    const struct ms_heap *heap = &session->scan->heap;
-    if (!heap->allocator)
-        ms_image_warn(session->image, "blocks are not known: %s",
-                      *heap->description ? heap->description : "no known allocator was found");
+    if (((const struct ms_common *)common)->json)
+        return ms_path_json_write(view, session->image, &session->scan->heap, report);
+    ms_path_text(view, session->image, &session->scan->heap, report);
+    return NULL;
 }
 
 static ms_result analyse(const struct path_options *path, struct ms_session *session,
                          enum ms_status *status)
 {
-    warn_of_allocator(session);
+    /* What maps and symbols say is worth having even when the heap is not understood. */
+    ms_session_warn_without_heap(session, "blocks are not known");
     MS_TRY(ms_session_types(&path->common, session));
     struct ms_path_options what = {
         .address = path->address,
@@ -136,7 +122,7 @@ static ms_result analyse(const struct path_options *path, struct ms_session *ses
     MS_TRY(failed);
     report.complete = report.complete && session->scan->heap.allocator;
     *status = report.complete ? MS_OK : MS_INCOMPLETE;
-    struct ms_error *error = write_report(&path->common, session, &report);
+    struct ms_error *error = ms_report_write(&path->common, session, write_report, &path->common, &report);
     ms_path_report_free(&report);
     return error;
 }

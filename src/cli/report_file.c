@@ -9,6 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+struct report_file {
+    FILE *file;
+    char *path;      /* what it is going to be called; owned; NULL: no file of ours */
+    char *temporary; /* owned; NULL: FILE is written in place (stdout, a device, a pipe) */
+};
+
 /* Reports may be long lists. */
 #define BUFFER_SIZE (1u << 16)
 
@@ -63,7 +69,7 @@ static void copy_mode(int fd, const char *path)
         (void)fchmod(fd, old.st_mode & 0777);
 }
 
-static ms_result open_temporary(struct ms_report_file *report)
+static ms_result open_temporary(struct report_file *report)
 {
     ms_auto_free char *copy = strdup(report->path);
     if (!copy || asprintf(&report->temporary, "%s/.memscope-XXXXXX", dirname(copy)) < 0) {
@@ -84,7 +90,7 @@ static ms_result open_temporary(struct ms_report_file *report)
     return report->file ? NULL : ms_error_nomem(report->path);
 }
 
-static ms_result open_file(const char *path, struct ms_report_file *report)
+static ms_result open_file(const char *path, struct report_file *report)
 {
     /* A symbolic link stays one. */
     report->path = in_place(path) ? NULL : realpath(path, NULL);
@@ -98,22 +104,8 @@ static ms_result open_file(const char *path, struct ms_report_file *report)
     return report->file ? NULL : cannot_write(path, errno);
 }
 
-ms_result ms_report_file_open(const char *path, struct ms_report_file *report)
-{
-    *report = (struct ms_report_file){0};
-    if (is_stdout(path)) {
-        report->file = stdout;
-    } else {
-        struct ms_error *error = open_file(path, report);
-        if (error)
-            return ms_report_file_close(report, error);
-    }
-    setvbuf(report->file, NULL, _IOFBF, BUFFER_SIZE);
-    return NULL;
-}
-
 /* Closes a file of ours and gives it its name. */
-static ms_result finish(struct ms_report_file *report)
+static ms_result finish(struct report_file *report)
 {
     bool failed = ferror(report->file);
     errno = 0;
@@ -129,7 +121,8 @@ static ms_result finish(struct ms_report_file *report)
     return NULL;
 }
 
-ms_result ms_report_file_close(struct ms_report_file *report, struct ms_error *error)
+/* Closes; with an ERROR, which is passed through, nothing is left behind. */
+static ms_result close_report(struct report_file *report, struct ms_error *error)
 {
     /* What becomes of stdout is seen at exit, main.c. */
     if (!error && report->path)
@@ -140,6 +133,34 @@ ms_result ms_report_file_close(struct ms_report_file *report, struct ms_error *e
         unlink(report->temporary);
     free(report->temporary);
     free(report->path);
-    *report = (struct ms_report_file){0};
+    *report = (struct report_file){0};
     return error;
+}
+
+static ms_result open_report(const char *path, struct report_file *report)
+{
+    *report = (struct report_file){0};
+    if (is_stdout(path)) {
+        report->file = stdout;
+    } else {
+        struct ms_error *error = open_file(path, report);
+        if (error)
+            return close_report(report, error);
+    }
+    setvbuf(report->file, NULL, _IOFBF, BUFFER_SIZE);
+    return NULL;
+}
+
+ms_result ms_report_write(const struct ms_common *common, const struct ms_session *session,
+                          ms_report_writer *write, const void *options, const void *report)
+{
+    struct report_file file;
+    MS_TRY(open_report(common->output, &file));
+    const struct ms_view view = {
+        .out = file.file,
+        .color = ms_wants_color(common->color, file.file),
+        .verbose = common->verbose,
+        .quiet = common->quiet,
+    };
+    return close_report(&file, write(&view, session, options, report));
 }

@@ -41,7 +41,7 @@ ms_result ms_session_open(const struct ms_common *common, enum ms_want want, boo
     return error;
 }
 
-ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *session)
+static ms_result open_symbols(const struct ms_common *common, struct ms_session *session)
 {
     struct ms_symbols_options options = {
         .debuginfod = common->debuginfod,
@@ -52,7 +52,7 @@ ms_result ms_session_symbols(const struct ms_common *common, struct ms_session *
 
 ms_result ms_session_types(const struct ms_common *common, struct ms_session *session)
 {
-    MS_TRY(ms_session_symbols(common, session));
+    MS_TRY(open_symbols(common, session));
     return ms_types_new(session->symbols, session->image, shows_progress(common) ? ms_progress_show : NULL,
                         &session->progress, &session->types);
 }
@@ -65,6 +65,14 @@ ms_result ms_session_require_heap(const struct ms_session *session, const char *
     return ms_error(MS_TARGET, "%s: %s: %s",
                     session->image->origin ? session->image->origin : "the target", what,
                     *heap->description ? heap->description : "no known allocator was found in it");
+}
+
+void ms_session_warn_without_heap(const struct ms_session *session, const char *what)
+{
+    const struct ms_heap *heap = &session->scan->heap;
+    if (!heap->allocator)
+        ms_image_warn(session->image, "%s: %s", what,
+                      *heap->description ? heap->description : "no known allocator was found");
 }
 
 void ms_session_close(struct ms_session *session)
