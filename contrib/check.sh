@@ -60,8 +60,10 @@ run_tests()
     echo "$1 passed, $2 failed, $3 skipped, $(($(date +%s) - began)) s"
     [ "$2" -ne 0 ] || return 0
     echo "what failed, from $work/$name.log:"
+    # The reasons first, then which: a reader may see only the head of what is printed.
+    awk '/^not ok/ { wanted = 12 } !/^not ok/ && !/^#/ { wanted = 0 } wanted-- > 0' \
+        "$dir/test-suite.log" 2>/dev/null | head -n 120
     grep -E '^(FAIL|XPASS|ERROR):|: error: |\*\*\*' "$work/$name.log" | head -n 60
-    tail -n 150 "$dir/test-suite.log" 2>/dev/null
     return 1
 }
 
