@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "memscope/capture.h"
+#include "memscope/go.h"
 #include "memscope/output.h"
 
 /* The commands: NAME, whose function is ms_command_NAME, and help in one line. */
@@ -61,6 +62,7 @@ struct ms_session {
     struct ms_image *image;
     struct ms_symbols *symbols; /* NULL until ms_session_types() */
     struct ms_types *types;     /* NULL until ms_session_types() */
+    struct ms_go *go;           /* NULL until ms_session_go(), and of what is no Go program */
     struct ms_progress progress;
 };
 
@@ -74,6 +76,8 @@ ms_result ms_session_open(const struct ms_common *common, enum ms_want want, boo
                           struct ms_session *session);
 /* The symbols, and types that are read with progress as they are asked for. */
 ms_result ms_session_types(const struct ms_common *common, struct ms_session *session);
+/* Symbols, types and, when the target is a Go program, its runtime. */
+ms_result ms_session_go(const struct ms_common *common, struct ms_session *session);
 void ms_session_close(struct ms_session *session);
 
 /* Before the target is bothered: could PATH be written? NULL is stdout; report_file.c. */

@@ -57,6 +57,12 @@ ms_result ms_session_types(const struct ms_common *common, struct ms_session *se
                         &session->progress, &session->types);
 }
 
+ms_result ms_session_go(const struct ms_common *common, struct ms_session *session)
+{
+    MS_TRY(ms_session_types(common, session));
+    return ms_go_open(session->image, session->symbols, session->types, &session->go);
+}
+
 ms_result ms_session_require_heap(const struct ms_session *session, const char *what)
 {
     const struct ms_heap *heap = &session->scan->heap;
@@ -77,7 +83,8 @@ void ms_session_warn_without_heap(const struct ms_session *session, const char *
 
 void ms_session_close(struct ms_session *session)
 {
-    /* Types look into symbols, and those and the scan into the image. */
+    /* Go looks into types, they into symbols, and those and the scan into the image. */
+    ms_go_close(session->go);
     ms_types_free(session->types);
     ms_symbols_free(session->symbols);
     ms_scan_free(session->scan);
