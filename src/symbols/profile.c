@@ -11,14 +11,14 @@
 #define ID_MOST 64u
 
 /* A string's place in the index, a tree of tsearch(). */
-struct entry {
+struct interned {
     const char *text; /* the profile's */
     uint32_t string;
 };
 
 static int compare(const void *a, const void *b)
 {
-    return strcmp(((const struct entry *)a)->text, ((const struct entry *)b)->text);
+    return strcmp(((const struct interned *)a)->text, ((const struct interned *)b)->text);
 }
 
 static ms_result no_memory(void)
@@ -26,7 +26,7 @@ static ms_result no_memory(void)
     return ms_error_nomem("a profile");
 }
 
-static ms_result add_string(struct ms_profile *profile, const char *text, struct entry *entry)
+static ms_result add_string(struct ms_profile *profile, const char *text, struct interned *entry)
 {
     char **string = ms_vector_add(&profile->strings);
     if (!string || !ms_vector_add(&profile->functions_of))
@@ -34,19 +34,19 @@ static ms_result add_string(struct ms_profile *profile, const char *text, struct
     *string = strdup(text);
     if (!*string)
         return no_memory();
-    *entry = (struct entry){*string, (uint32_t)(profile->strings.count - 1)};
+    *entry = (struct interned){*string, (uint32_t)(profile->strings.count - 1)};
     return NULL;
 }
 
 ms_result ms_profile_string(struct ms_profile *profile, const char *text, uint32_t *string)
 {
-    struct entry wanted = {text ? text : "", 0};
-    struct entry **found = tfind(&wanted, &profile->index, compare);
+    struct interned wanted = {text ? text : "", 0};
+    struct interned **found = tfind(&wanted, &profile->index, compare);
     if (found) {
         *string = (*found)->string;
         return NULL;
     }
-    struct entry *entry = malloc(sizeof *entry);
+    struct interned *entry = malloc(sizeof *entry);
     if (!entry)
         return no_memory();
     struct ms_error *error = add_string(profile, wanted.text, entry);
