@@ -20,8 +20,8 @@ enum check {
 /*
  * Which functions refer to a global, so that exactly one address is left which all of them have
  * (names without "runtime.", with alternatives "a|b"; one that a program does not have does not
- * count, but two of them must be there), and which never do. In order: a check may need those
- * before.
+ * count, but two of them must be there where nothing else is checked), and which never do. In
+ * order: a check may need those before.
  */
 static const struct known_global {
     const char *name, *functions, *others;
@@ -41,14 +41,14 @@ static const struct known_global {
     {"allm", "mcommoninit mexit schedtrace", "gcstopm", UNIQUE, 0, 0},
     {"m0", "mstart1 rt0_go mexit", "", FIRST_M, 0, 0},
     {"mbuckets", "mProf_FlushLocked stkbucket", "", UNIQUE, 0, 0},
-    {"bbuckets", "stkbucket saveblockevent|saveBlockEventStack|stkbucket", "", BUCKETS, 2, 0},
-    {"xbuckets", "stkbucket saveblockevent|saveBlockEventStack|stkbucket", "", BUCKETS, 3, 0},
+    {"bbuckets", "stkbucket", "", BUCKETS, 2, 0},
+    {"xbuckets", "stkbucket", "", BUCKETS, 3, 0},
     {"mProf", "mProf_FlushLocked mProf_Malloc mProf_Free", "", UNIQUE, 0, 18},
     {"mProfCycle", "mProf_Free mProf_Malloc gcSweep", "", UNIQUE, 0, 0},
     {"MemProfileRate", "profilealloc allocmcache", "", UNIQUE, 0, 0},
     {"blockprofilerate", "blockevent chansend chanrecv", "", UNIQUE, 0, 0},
-    {"mutexprofilerate", "semacquire1 semacquire1|mutexevent", "chanrecv semrelease1", UNIQUE, 0,
-     0},
+    {"mutexprofilerate", "semacquire1 (*lockTimer).begin|(*mLockProfile).storeSlow", "chanrecv",
+     UNIQUE, 0, 0},
     {"zerobase", "SetFinalizer growslice mallocgc", "", UNIQUE, 0, 0},
     {"finq", "runfinq|runFinalizers queuefinalizer", "", QUEUED, 0, 0},
     {"allfin", "queuefinalizer markroot", "", BLOCKS, 0, 0},
@@ -181,7 +181,7 @@ static ms_result find_candidates(struct search *search, const struct known_globa
                 *slot = code->refers.items[i];
             }
     }
-    if (present < 2)
+    if (present < 2 && global->check == UNIQUE)
         search->candidates.count = 0;
     names = global->others;
     while (next_name(&names, " ", &name, &length)) {
