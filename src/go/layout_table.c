@@ -6,6 +6,11 @@ const unsigned ms_go_first_known = 17, ms_go_last_known = 26;
 
 /* clang-format off */
 const struct ms_go_known_place ms_go_known_places[] = {
+    {"runtime.bucket", "typ", 17, 26, 16, 8},
+    {"runtime.finBlock|runtime.finblock", "alllink", 17, 26, 0, 8},
+    {"runtime.finBlock|runtime.finblock", "cnt", 17, 26, 16, 4},
+    {"runtime.g", "m", 17, 26, 48, 8},
+    {"runtime.m", "g0", 17, 26, 0, 8},
     {"runtime.moduledata", "bss", 17, 26, 224, 8},
     {"runtime.moduledata", "data", 17, 26, 208, 8},
     {"runtime.moduledata", "ebss", 17, 26, 232, 8},
@@ -41,6 +46,10 @@ const struct ms_go_known_place ms_go_known_places[] = {
     {"runtime.moduledata", "text", 17, 26, 176, 8},
     {"runtime.moduledata", "types", 17, 19, 280, 8},
     {"runtime.moduledata", "types", 20, 26, 296, 8},
+    {"runtime.mstats", "heapStats", 17, 18, 5960, 3544},
+    {"runtime.mstats", "heapStats", 19, 24, 0, 3544},
+    {"runtime.mstats", "heapStats", 25, 26, 0, 3520},
+    {"runtime.p", "id", 17, 26, 0, 4},
 };
 /* clang-format on */
 const size_t ms_go_known_place_count = sizeof ms_go_known_places / sizeof *ms_go_known_places;
