@@ -11,6 +11,7 @@
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
 #include "memscope/path.h"
+#include "memscope/profile.h"
 #include "memscope/units.h"
 
 enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
@@ -24,6 +25,10 @@ struct ms_view {
 
 /* Decimal with thousands separated by commas; BUFFER of at least 32 bytes is returned. */
 char *ms_count_text(uint64_t count, char buffer[32]);
+/* PART of WHOLE: "3.1%", "<0.1%", "-" when WHOLE is 0; BUFFER of 16 bytes is returned. */
+char *ms_share_text(uint64_t part, uint64_t whole, char buffer[16]);
+/* "12.3 ms"; BUFFER of 16 bytes is returned. */
+char *ms_duration_text(uint64_t ns, char buffer[16]);
 /* Writes SIZE bytes of the target so that no byte can reach a terminal raw: C escapes, UTF-8 kept when valid and printable. */
 void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
 
@@ -72,5 +77,11 @@ void ms_path_text(const struct ms_view *view, const struct ms_image *image, cons
 json_t *ms_path_json(const struct ms_path_report *report);
 ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_heap *heap, const struct ms_path_report *report);
+
+/*
+ * Writes PROFILE in the form of pprof, packed by gzip. The only error is lack of memory; whether VIEW's file took
+ * what was written is for who opened it.
+ */
+ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *profile);
 
 #endif
