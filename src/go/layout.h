@@ -14,7 +14,10 @@
  */
 #define MS_GO_READERS(READER)                                                                      \
     READER(modules)                                                                                \
-    READER(globals)
+    READER(globals)                                                                                \
+    READER(pointers)                                                                               \
+    READER(roots)                                                                                  \
+    READER(spans)
 
 struct ms_go_fields {
     const char *reader;
