@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "memscope/gostacks.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
@@ -72,5 +73,24 @@ void ms_path_text(const struct ms_view *view, const struct ms_image *image, cons
 json_t *ms_path_json(const struct ms_path_report *report);
 ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_heap *heap, const struct ms_path_report *report);
+
+/* What `memscope goroutines` shows. */
+struct ms_goroutines_report {
+    const struct ms_go_goroutines *all;
+    struct ms_go_groups groups;
+    bool with_system; /* those of the runtime are in GROUPS */
+    bool complete;
+};
+/* The only error is lack of memory. */
+ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image,
+                             const struct ms_heap *heap, const struct ms_goroutines_report *report);
+/* Each one as the traceback of a panic shows it, which other tools read: nothing else. */
+void ms_goroutines_full_text(const struct ms_view *view, const struct ms_go_goroutines *all,
+                             bool system);
+ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **json);
+/* With LIST, each goroutine too. */
+ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
+                                   const struct ms_heap *heap,
+                                   const struct ms_goroutines_report *report, bool list);
 
 #endif

@@ -1,7 +1,7 @@
 /* Goroutines grouped by equal stacks and labels, as the goroutine profile has them. */
 #include <string.h>
 
-#include "memscope/gostacks.h"
+#include "goroutines.h"
 
 /* FNV-1a, 64 bits, a word at a time. */
 #define HASH_START 0xcbf29ce484222325u
@@ -142,10 +142,13 @@ static ms_result add(struct grouping *grouping, size_t index)
         *made = found;
         made->calls = copy;
         made->first = index;
+        made->created_at = goroutine->created_at;
         *slot = groups->list.count;
     }
     struct ms_go_group *group = &groups->list.items[*slot - 1];
     group->count++;
+    if (group->created_at != goroutine->created_at)
+        group->created_at = 0;
     group->waited_ns =
         goroutine->waited_ns > group->waited_ns ? goroutine->waited_ns : group->waited_ns;
     groups->total++;
@@ -196,6 +199,38 @@ ms_result ms_go_group(const struct ms_go_goroutines *all, bool system, struct ms
     for (size_t i = 0; i < groups->list.count; i++)
         ms_vector_sort(&groups->list.items[i].states, by_state_count);
     return NULL;
+}
+
+ms_result ms_go_group_calls(const struct ms_go_goroutines *all, const struct ms_go_group *group,
+                            struct ms_go_calls *calls)
+{
+    *calls = (struct ms_go_calls){0};
+    struct go_filter filter = {.minor = all->go->minor};
+    for (uint32_t i = 0; i < group->kept; i++) {
+        struct ms_go_call at[MS_GO_INLINED_MOST];
+        unsigned count = ms_go_calls_at(all->functions, group->calls[i], at, MS_GO_INLINED_MOST);
+        for (unsigned k = 0; k < count; k++) {
+            bool wrapper = at[k].id == MS_GO_WRAPPER && ms_go_elides_wrapper(filter.callee);
+            bool shown = ms_go_filter_shows(&filter, &at[k]);
+            struct ms_go_traced *traced = wrapper ? NULL : ms_vector_add(&calls->list);
+            if (traced)
+                *traced =
+                    (struct ms_go_traced){.call = at[k], .lookup = group->calls[i], .shown = shown};
+            else if (!wrapper) {
+                ms_go_calls_free(calls);
+                return ms_error_nomem("the stack of a group");
+            }
+        }
+    }
+    if (!filter.shown)
+        for (size_t i = 0; i < calls->list.count; i++)
+            calls->list.items[i].shown = true;
+    return NULL;
+}
+
+void ms_go_calls_free(struct ms_go_calls *calls)
+{
+    ms_vector_free(&calls->list);
 }
 
 void ms_go_groups_free(struct ms_go_groups *groups)
