@@ -103,14 +103,28 @@ static bool count_state(struct ms_go_group *group, const struct ms_go_goroutine 
     return true;
 }
 
+/* A wrapper with nothing inlined into it: profiles do not have it. */
+static bool is_left_out(const struct ms_go_goroutines *all, const struct ms_go_frame *frame,
+                        uint8_t callee)
+{
+    struct ms_go_call calls[2];
+    return frame->function->id == MS_GO_WRAPPER && ms_go_elides_wrapper(callee) &&
+           ms_go_calls_at(all->functions, frame->call, calls, 2) == 1;
+}
+
 /* A group with the stack of GOROUTINE; CALLS, of MS_GO_GROUP_FRAMES, hold it. */
 static struct ms_go_group stack_of(const struct ms_go_goroutines *all,
                                    const struct ms_go_goroutine *goroutine, uint64_t *calls)
 {
     struct ms_go_group group = {.hash = HASH_START, .calls = calls};
     struct ms_go_unwinder unwinder;
+    uint8_t callee = MS_GO_NORMAL;
     for (bool found = ms_go_unwind(all, goroutine, &unwinder); found;
          found = ms_go_unwind_next(&unwinder)) {
+        bool skipped = is_left_out(all, &unwinder.frame, callee);
+        callee = unwinder.frame.function->id;
+        if (skipped)
+            continue;
         group.hash = hash_word(group.hash, unwinder.frame.call);
         if (group.kept < MS_GO_GROUP_FRAMES)
             calls[group.kept++] = unwinder.frame.call;
