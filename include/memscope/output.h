@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "memscope/goheap.h"
+#include "memscope/gostacks.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
@@ -85,5 +86,23 @@ ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *
  * what was written is for who opened it.
  */
 ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *profile);
+/* What `memscope goroutines` shows. */
+struct ms_goroutines_report {
+    const struct ms_go_goroutines *all;
+    struct ms_go_groups groups;
+    bool with_system; /* those of the runtime are in GROUPS */
+    bool complete;
+};
+/* The only error is lack of memory. */
+ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image,
+                             const struct ms_heap *heap, const struct ms_goroutines_report *report);
+/* Each one as the traceback of a panic shows it, which other tools read: nothing else. */
+void ms_goroutines_full_text(const struct ms_view *view, const struct ms_go_goroutines *all,
+                             bool system);
+ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **json);
+/* With LIST, each goroutine too. */
+ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
+                                   const struct ms_heap *heap,
+                                   const struct ms_goroutines_report *report, bool list);
 
 #endif
