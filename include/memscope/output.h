@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "memscope/gostats.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
@@ -44,11 +45,13 @@ ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image,
                        const struct ms_heap_report *report, bool retainers, bool list);
 void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                       const struct ms_memstats *stats);
+void ms_go_stats_text(const struct ms_view *view, const struct ms_go_stats *stats);
 
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
 json_t *ms_leaks_json(const struct ms_leak_report *report);
 json_t *ms_heap_json(const struct ms_heap_report *report);
+json_t *ms_go_stats_json(const struct ms_go_stats *stats);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
 /*
