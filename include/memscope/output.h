@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "memscope/gostats.h"
+#include "memscope/gotrace.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
@@ -45,6 +46,10 @@ ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image,
                        const struct ms_heap_report *report, bool retainers, bool list);
 void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                       const struct ms_memstats *stats);
+/* A cycle in the format of gctrace of go1.MINOR; what is not known is "-". */
+void ms_go_cycle_text(FILE *out, const struct ms_go_cycle *cycle, unsigned minor);
+/* As an object on one line; what is not known is null. The only error is lack of memory. */
+ms_result ms_go_cycle_json_write(FILE *out, const struct ms_go_cycle *cycle);
 void ms_go_stats_text(const struct ms_view *view, const struct ms_go_stats *stats);
 
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
