@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "go/layout.h"
 #include "memscope/capture.h"
 #include "memscope/go.h"
 #include "memscope/graph.h"
@@ -32,6 +33,36 @@ static json_t *module_json(const struct ms_go_module *module)
                      (json_int_t)module->rodata, "gofunc", (json_int_t)module->gofunc);
 }
 
+typedef bool place_finder(const struct ms_go *go, const struct ms_go_field *field,
+                          struct ms_go_place *place);
+
+static json_t *place_json(const struct ms_go *go, const struct ms_go_field *field,
+                          place_finder *find)
+{
+    struct ms_go_place place;
+    return find(go, field, &place) ? json_pack("[i, i]", (int)place.offset, (int)place.size)
+                                   : json_null();
+}
+
+/* Each field that a reader needs: by the DWARF, and by the table of known versions. */
+static json_t *fields_json(const struct ms_go *go)
+{
+#define TABLE(reader) &ms_go_fields_of_##reader,
+    static const struct ms_go_fields *const tables[] = {MS_GO_READERS(TABLE)};
+    json_t *list = json_array();
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        for (size_t k = 0; k < tables[i]->count; k++) {
+            const struct ms_go_field *field = &tables[i]->fields[k];
+            bool needed = go->minor >= field->since && (!field->until || go->minor <= field->until);
+            json_array_append_new(
+                list, json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "reader", tables[i]->reader,
+                                "type", field->type, "path", field->path, "needed", (int)needed,
+                                "dwarf", place_json(go, field, ms_go_place_by_dwarf), "table",
+                                place_json(go, field, ms_go_place_by_table)));
+        }
+    return list;
+}
+
 static json_t *go_json(const struct ms_go *go, char **globals)
 {
     json_t *modules = json_array(), *addresses = json_object();
@@ -40,11 +71,12 @@ static json_t *go_json(const struct ms_go *go, char **globals)
     for (; *globals; globals++)
         json_object_set_new(addresses, *globals,
                             json_integer((json_int_t)ms_go_global(go, *globals)));
-    return json_pack("{s:s, s:i, s:s?, s:s?, s:o, s:o}", "version", go->version, "minor",
+    return json_pack("{s:s, s:i, s:s?, s:s?, s:o, s:o, s:o}", "version", go->version, "minor",
                      (int)go->minor, "module", go->main_module, "info", go->build_info, "modules",
-                     modules, "globals", addresses);
+                     modules, "globals", addresses, "fields", fields_json(go));
 }
 
+/* goinfo TARGET [GLOBAL...] */
 int main(int argc, char **argv)
 {
     struct ms_scan *scan;
