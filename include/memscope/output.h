@@ -8,6 +8,8 @@
 
 #include "memscope/goheap.h"
 #include "memscope/gostacks.h"
+#include "memscope/gostats.h"
+#include "memscope/gotrace.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
@@ -52,11 +54,17 @@ ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image,
                        const struct ms_heap_report *report, bool retainers, bool list);
 void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                       const struct ms_memstats *stats);
+/* A cycle in the format of gctrace of go1.MINOR; what is not known is "-". */
+void ms_go_cycle_text(FILE *out, const struct ms_go_cycle *cycle, unsigned minor);
+/* As an object on one line; what is not known is null. The only error is lack of memory. */
+ms_result ms_go_cycle_json_write(FILE *out, const struct ms_go_cycle *cycle);
+void ms_go_stats_text(const struct ms_view *view, const struct ms_go_stats *stats);
 
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
 json_t *ms_leaks_json(const struct ms_leak_report *report, const struct ms_go_heap *go);
 json_t *ms_heap_json(const struct ms_heap_report *report);
+json_t *ms_go_stats_json(const struct ms_go_stats *stats);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
 /*
