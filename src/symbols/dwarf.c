@@ -132,6 +132,8 @@ static enum ms_language language_of(Dwarf_Die *unit)
         return MS_LANGUAGE_CXX;
     case DW_LANG_Rust:
         return MS_LANGUAGE_RUST;
+    case DW_LANG_Go:
+        return MS_LANGUAGE_GO;
     default:
         return MS_LANGUAGE_OTHER;
     }
