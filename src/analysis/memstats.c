@@ -128,10 +128,10 @@ static void account_segment(struct ms_heap *heap, struct cursor *c, const struct
                             struct ms_memstats *stats)
 {
     struct ms_arena *arena = &heap->arenas.items[s->arena];
-    uint64_t end = s->first + (s->end - s->base + MS_GRANULE - 1) / MS_GRANULE, chunk = s->start;
+    uint64_t end = ms_segment_end(heap, s), chunk = s->start;
     for (uint64_t at = s->first, next; at < end; at = next) {
         next = ms_next_start(heap, at);
-        uint64_t until = next == end ? s->end : s->base + (next - s->first) * MS_GRANULE - MS_GRANULE;
+        uint64_t until = next == end ? s->end : ms_granule_address(heap, next) - ms_header_bytes(heap);
         if (until <= chunk)
             continue;
         enum ms_class class = ms_chunk_class(heap, at);

@@ -339,7 +339,7 @@ static struct ms_error *name_exact(struct ms_names *n, struct ms_place *place, c
     for (size_t i = 0; i < heap->exact_roots.count; i++) {
         const struct ms_exact_root *e = &heap->exact_roots.items[i];
         const struct ms_segment *s = e->address == root->address ? ms_heap_segment(heap, e->value) : NULL;
-        if (s && ms_address_granule(s, e->value) == root->target / 2) {
+        if (s && ms_address_granule(heap, s, e->value) == root->target / 2) {
             what = e->what;
             break;
         }

@@ -142,7 +142,7 @@ static struct ms_error *name_root(const struct ms_scan *scan, struct ms_names *n
                                   const struct ms_heap_report *report, struct ms_owner *owner)
 {
     const struct ms_segment *segment = ms_heap_segment(&scan->heap, owner->address);
-    const uint64_t start = ms_address_granule(segment, owner->address);
+    const uint64_t start = ms_address_granule(&scan->heap, segment, owner->address);
     struct ms_chains chains;
     struct ms_place place = {0};
     MS_TRY(ms_find_chains(scan, start, MS_NOTHING, 1, &chains));

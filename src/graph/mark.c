@@ -45,6 +45,8 @@ bool ms_is_vouched(const struct ms_scan *scan, uint64_t start, uint64_t target)
 {
     const struct ms_heap *heap = &scan->heap;
     uint64_t granule = target / 2;
+    if (heap->interior_holds)
+        return true;
     if (target & 1 && ms_bit(heap->lines[granule / MS_LINE_GRANULES].vouched, granule))
         return true;
     uint64_t inner = ms_word_target(heap, target), outer = ms_word_target(heap, start * 2);
@@ -132,7 +134,7 @@ static struct ms_error *visit(struct marker *m, uint64_t start)
     uint64_t word = start * 2, end = ms_words_end(heap, start);
     struct ms_tally *tally = m->certain ? &m->reached : &m->possible;
     tally->blocks++;
-    tally->bytes += (end - word) * 8;
+    tally->bytes += ms_word_bytes(heap, end - word);
     while (word < end) {
         const struct ms_line *line = &heap->lines[word / 64];
         uint64_t bits = line->pointers & (UINT64_MAX << word % 64);
@@ -193,7 +195,7 @@ static bool is_aligned_by_hand(const struct ms_heap *heap, uint64_t target)
 
 bool ms_root_is_exact(const struct ms_scan *scan, const struct ms_root *root)
 {
-    return root->exact || (root->kind == MS_ROOT_DATA && is_aligned_by_hand(&scan->heap, root->target));
+    return root->exact || scan->heap.interior_holds || (root->kind == MS_ROOT_DATA && is_aligned_by_hand(&scan->heap, root->target));
 }
 
 static struct ms_error *mark_roots(struct marker *m)
@@ -246,7 +248,7 @@ static void settle_doubts(struct ms_heap *heap, struct ms_reach *reach)
             if (!heap->allocator->in_transit(heap, start))
                 continue;
             struct ms_tally *classes = heap->arenas.items[ms_granule_segment(heap, start)->arena].classes;
-            uint64_t bytes = (ms_next_start(heap, start) - start) * MS_GRANULE;
+            uint64_t bytes = ms_granule_bytes(heap, ms_next_start(heap, start) - start);
             forget(&classes[MS_CLASS_LIVE], bytes);
             classes[MS_CLASS_FREE].blocks++;
             classes[MS_CLASS_FREE].bytes += bytes;
