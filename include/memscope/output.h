@@ -24,6 +24,10 @@ struct ms_view {
 
 /* Decimal with thousands separated by commas; BUFFER of at least 32 bytes is returned. */
 char *ms_count_text(uint64_t count, char buffer[32]);
+/* PART of WHOLE: "3.1%", "<0.1%", "-" when WHOLE is 0; BUFFER of 16 bytes is returned. */
+char *ms_share_text(uint64_t part, uint64_t whole, char buffer[16]);
+/* "12.3 ms"; BUFFER of 16 bytes is returned. */
+char *ms_duration_text(uint64_t ns, char buffer[16]);
 /* Writes SIZE bytes of the target so that no byte can reach a terminal raw: C escapes, UTF-8 kept when valid and printable. */
 void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
 
