@@ -44,9 +44,10 @@ enum ms_go_kind {
 
 /* How a map keeps its keys and elements. */
 struct ms_go_map {
-    const struct ms_type *unit; /* what its arrays are made of: a bucket (to 1.23), a group of
-                                   slots; NULL: not known */
-    bool groups;                /* 1.24 and later */
+    const struct ms_type *unit;  /* what its arrays are made of: a bucket (to 1.23), a group of
+                                    slots;  NULL: not known */
+    const struct ms_type *table; /* of groups: a pointer to what its directory points to */
+    bool groups;                 /* 1.24 and later */
     bool indirect_key, indirect_element; /* the slot has a pointer to it */
     uint32_t key_size, element_size;     /* in the slot */
     uint32_t slot_size, element_offset;  /* of groups: of a slot, and in it */
@@ -90,6 +91,9 @@ const struct ms_go_type *ms_go_type_of_itab(struct ms_go_types *go_types, uint64
  * of it the answer's own type is that of the header: the one to be compared.
  */
 const struct ms_go_type *ms_go_type_of(struct ms_go_types *go_types, const struct ms_type *type);
+
+/* The map or channel whose own structure TYPE is, see struct ms_go_type; NULL: of none. */
+const struct ms_go_type *ms_go_owner_of(struct ms_go_types *go_types, const struct ms_type *type);
 
 /* TYPE, or the one that its header makes when the program has one. Never NULL. */
 const struct ms_type *ms_go_canonical(struct ms_go_types *go_types, const struct ms_type *type);

@@ -56,6 +56,7 @@ struct ms_scan {
     MS_VECTOR(struct ms_hole) cached_stacks; /* of threads that have ended: no roots */
     bool marked;            /* by ms_mark() */
     struct ms_reach reach;  /* … and what it found */
+    const struct ms_go_heap *go; /* the Go heap that this is the scan of; else NULL */
     struct ms_scan_workers *workers; /* private */
 };
 

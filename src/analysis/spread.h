@@ -87,6 +87,7 @@ struct ms_typing {
     struct ms_claim ahead[MS_CLAIMS_AHEAD]; /* wait for their memory */
     uint64_t ahead_in, ahead_out;
     struct ms_tally share[MS_EVIDENCES];
+    struct ms_go_typing *go; /* of a Go heap, else NULL; owned */
     bool failed; /* memory was short */
 };
 

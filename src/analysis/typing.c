@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gotyping.h"
 #include "spread.h"
 
 const char *const ms_evidence_names[MS_EVIDENCES] = {
     [MS_BY_NOTHING] = "nothing",     [MS_BY_GUESS] = "guess",   [MS_BY_POINTER] = "pointer",
-    [MS_BY_CONTAINER] = "container", [MS_BY_VTABLE] = "vtable",
+    [MS_BY_CONTAINER] = "container", [MS_BY_VTABLE] = "vtable", [MS_BY_HEADER] = "header",
 };
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -72,6 +73,7 @@ void ms_typing_free(struct ms_typing *t)
     drop_work(t);
     ms_reserve_free(&t->rank_memory);
     ms_reserve_free(&t->slot_memory);
+    ms_go_typing_free(t->go);
     ms_shapes_free(&t->shapes);
     ms_map_free(&t->texts);
     tdestroy(t->words, free);
@@ -125,7 +127,8 @@ ms_result ms_typing_new(struct ms_scan *scan, const struct ms_image *image, stru
     t->scope = scope;
     t->shapes.types = types;
     struct ms_error *error = make_table(t);
-    error = error ? error : find_types(t);
+    if (!error)
+        error = scan->go ? ms_go_find_types(t, types) : find_types(t);
     if (error) {
         ms_typing_free(t);
         return error;
@@ -153,6 +156,8 @@ struct ms_block_type ms_block_type(const struct ms_typing *t, uint64_t start)
 {
     struct ms_block_type what = {0};
     const struct ms_slot *slot = t ? ms_slot_of(t, start) : NULL;
+    if (slot && t->go)
+        return ms_go_block_type(t, slot, start);
     what.evidence = slot ? evidence_of(slot) : MS_BY_NOTHING;
     what.type = what.evidence != MS_BY_NOTHING ? ms_slot_type(t, slot) : NULL;
     if (!what.type)

@@ -12,7 +12,7 @@
  *
  *     MS_GO_EXPORT_FIELDS(spans, span_fields)
  */
-#define MS_GO_READERS(READER) READER(modules)
+#define MS_GO_READERS(READER) READER(modules) READER(types)
 
 struct ms_go_fields {
     const char *reader;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "layout.h"
+
 /* Flags of a header: TFlag, and those that share the byte of the kind. */
 #define FLAG_UNCOMMON   (1u << 0)
 #define FLAG_EXTRA_STAR (1u << 1)
@@ -38,6 +40,7 @@ struct layout {
         interface_self, function_self, package;
     struct ms_go_place itab_type;
     struct ms_go_place count, buckets, old_buckets, extra, hmap; /* of maps to 1.23 */
+    struct ms_go_place groups, groups_mask, table;
     struct ms_go_place used, directory, directory_length, swiss; /* … from 1.24 on */
     struct ms_go_place queued, capacity, buffer, closed, hchan;  /* of channels */
 };
@@ -45,7 +48,7 @@ struct layout {
 #define MAP                     "internal/abi.MapType|internal/abi.SwissMapType|internal/abi.OldMapType|runtime.maptype"
 #define FIELD(type, path, into) MS_GO_FIELD(struct layout, type, path, into)
 #define OLD(type, path, into)   MS_GO_FIELD_IN(struct layout, type, path, into, 0, 23)
-#define NEW(type, path, into)   MS_GO_FIELD_IN(struct layout, type, path, into, 27, 0)
+#define NEW(type, path, into)   MS_GO_FIELD_IN(struct layout, type, path, into, 26, 0)
 static const struct ms_go_field layout_fields[] = {
     FIELD(TYPE, "Size_|size", size),
     FIELD(TYPE, "TFlag|tflag", flags),
@@ -91,6 +94,9 @@ static const struct ms_go_field layout_fields[] = {
     NEW("internal/runtime/maps.Map", "dirPtr", directory),
     NEW("internal/runtime/maps.Map", "dirLen", directory_length),
     NEW("internal/runtime/maps.Map", "", swiss),
+    NEW("internal/runtime/maps.table", "groups.data", groups),
+    NEW("internal/runtime/maps.table", "groups.lengthMask", groups_mask),
+    NEW("internal/runtime/maps.table", "", table),
     FIELD("runtime.hchan", "qcount", queued),
     FIELD("runtime.hchan", "dataqsiz", capacity),
     FIELD("runtime.hchan", "buf", buffer),
@@ -98,11 +104,14 @@ static const struct ms_go_field layout_fields[] = {
     FIELD("runtime.hchan", "", hchan),
 };
 
+MS_GO_EXPORT_FIELDS(types, layout_fields)
+
 /* A type that was asked for, in a table by its header and in one by its struct ms_type. */
 struct entry {
     struct ms_go_type what;
     struct ms_go_types *owner;
-    struct entry *next_by_header, *next_by_id, *next_by_name;
+    struct entry *next_by_header, *next_by_id, *next_by_name, *next_by_structure;
+    const struct ms_type *structure; /* of a map or channel: what the runtime has there */
 };
 
 #define BUCKETS 16384u
@@ -111,8 +120,9 @@ struct ms_go_types {
     struct ms_go *go;
     struct ms_types *types;
     struct layout layout;
-    struct entry *by_header[BUCKETS], *by_id[BUCKETS], *by_name[BUCKETS]; /* chains */
-    MS_VECTOR(struct entry *) all;                                        /* owned */
+    struct entry *by_header[BUCKETS], *by_id[BUCKETS], *by_name[BUCKETS],
+        *by_structure[BUCKETS];                  /* chains */
+    MS_VECTOR(struct entry *) all;               /* owned */
     const struct ms_type *word, *byte, *pointer; /* int, uint8, unsafe.Pointer */
     unsigned depth;
     bool failed; /* memory was short */
@@ -281,6 +291,24 @@ static void set_type(struct ms_go_types *t, struct entry *e, const struct ms_typ
     t->by_name[bucket_of(hash_name(type->name))] = e;
 }
 
+static void set_structure(struct ms_go_types *t, struct entry *e, const struct ms_type *structure)
+{
+    e->structure = structure;
+    t->failed |= !structure;
+    if (!structure)
+        return;
+    e->next_by_structure = t->by_structure[bucket_of(structure->id)];
+    t->by_structure[bucket_of(structure->id)] = e;
+}
+
+const struct ms_go_type *ms_go_owner_of(struct ms_go_types *t, const struct ms_type *type)
+{
+    struct entry *e = t->by_structure[bucket_of(type->id)];
+    while (e && e->structure != type)
+        e = e->next_by_structure;
+    return e ? &e->what : NULL;
+}
+
 /* --- members -----------------------------------------------------------------------------------
  */
 
@@ -428,6 +456,18 @@ static void fill_runtime(void *context, const struct ms_type *type)
     }
 }
 
+static void fill_table(void *context, const struct ms_type *type)
+{
+    struct entry *e = context;
+    struct ms_go_types *t = e->owner;
+    const struct ms_type *unit = e->what.map.unit;
+    const struct wanted wanted[] = {
+        {"groups.data", t->layout.groups, unit ? pointer_to(t, unit, 0) : t->pointer},
+        {"groups.lengthMask", t->layout.groups_mask, t->word},
+    };
+    add_members(t, type, wanted, 2);
+}
+
 /* --- making them -------------------------------------------------------------------------------
  */
 
@@ -515,6 +555,24 @@ static uint64_t read_parts(struct ms_go_types *t, struct ms_go_type *what)
     return count;
 }
 
+/* "map.table[string]int": as its groups are called. */
+static const struct ms_type *table_type(struct ms_go_types *t, struct entry *e, const char *name)
+{
+    ms_auto_free char *text = NULL;
+    if (!t->layout.table.size || asprintf(&text, "map.table%s", strchrnul(name, '[')) < 0) {
+        text = NULL;
+        return NULL;
+    }
+    const struct ms_type_plan plan = {.kind = MS_TYPE_STRUCT,
+                                      .language = MS_LANGUAGE_GO,
+                                      .name = text,
+                                      .size = t->layout.table.size,
+                                      .identity = e->what.header + 2,
+                                      .fill = fill_table,
+                                      .context = e};
+    return ms_type_add(t->types, &plan);
+}
+
 static const struct ms_type *runtime_type(struct ms_go_types *t, struct entry *e, const char *name)
 {
     const struct layout *l = &t->layout;
@@ -576,7 +634,10 @@ static void make_type(struct ms_go_types *t, struct entry *e, const char *name, 
         plan.kind = MS_TYPE_POINTER;
         plan.target = runtime_type(t, e, name);
         set_type(t, e, ms_type_add(t->types, &plan));
+        set_structure(t, e, plan.target);
         read_parts(t, &e->what);
+        if (e->what.map.groups && e->what.map.unit)
+            e->what.map.table = pointer_to(t, table_type(t, e, e->what.map.unit->name), 0);
         return;
     case MS_GO_FUNC:
     case MS_GO_UNSAFE_POINTER:
@@ -716,7 +777,8 @@ ms_result ms_go_types_new(struct ms_go *go, struct ms_types *types, struct ms_go
     const struct ms_type_plan pointer = {.kind = MS_TYPE_POINTER,
                                          .language = MS_LANGUAGE_GO,
                                          .name = "unsafe.Pointer",
-                                         .size = 8, .identity = 1,
+                                         .size = 8,
+                                         .identity = 1,
                                          .target = ms_type_by_id(types, 0)};
     t->pointer = ms_type_add(types, &pointer);
     struct ms_error *error = NULL;
