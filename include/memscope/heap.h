@@ -73,6 +73,8 @@ enum ms_class {
     MS_CLASS_TOP,
     MS_CLASS_OVERHEAD, /* headers of the arena and heap, fences, alignment */
     MS_CLASS_UNKNOWN,  /* skipped: corrupt or not readable */
+    MS_CLASS_GARBAGE,  /* Go: dead, and not swept yet */
+    MS_CLASS_RUNTIME,  /* Go: stacks, and what its runtime keeps in the heap */
     MS_CLASSES
 };
 extern const char *const ms_class_names[MS_CLASSES]; /* "live", "free", … */
@@ -188,6 +190,8 @@ ms_result ms_heap_settle(struct ms_heap *heap, struct ms_image *image);
 void ms_heap_release(struct ms_heap *heap);
 
 /* For allocators. */
+/* Gives the segments that were added their places in the compact space. */
+ms_result ms_heap_lay_out(struct ms_heap *heap);
 ms_result ms_heap_add_segment(struct ms_heap *heap, const struct ms_segment *segment);
 void ms_heap_mark_start(struct ms_heap *heap, uint64_t granule);
 void ms_heap_mark_live(struct ms_heap *heap, uint64_t granule, bool live);

@@ -86,7 +86,8 @@ static enum ms_row row_of_class(enum ms_class class)
         [MS_CLASS_LIVE] = MS_ROW_LIVE,       [MS_CLASS_FREE] = MS_ROW_FREE_PINNED,
         [MS_CLASS_TCACHE] = MS_ROW_TCACHE,   [MS_CLASS_FASTBIN] = MS_ROW_FASTBIN,
         [MS_CLASS_TOP] = MS_ROW_TOP,         [MS_CLASS_OVERHEAD] = MS_ROW_OVERHEAD,
-        [MS_CLASS_UNKNOWN] = MS_ROW_UNKNOWN,
+        [MS_CLASS_UNKNOWN] = MS_ROW_UNKNOWN, [MS_CLASS_GARBAGE] = MS_ROW_FREE_PINNED,
+        [MS_CLASS_RUNTIME] = MS_ROW_OVERHEAD,
     };
     return rows[class];
 }

@@ -88,6 +88,7 @@ int ms_root_compare(const struct ms_root *a, const struct ms_root *b)
     static const uint8_t rank[MS_ROOT_KINDS] = {
         [MS_ROOT_DATA] = 0, [MS_ROOT_STACK] = 1,  [MS_ROOT_SHARED] = 2,   [MS_ROOT_ANON] = 3,
         [MS_ROOT_DTV] = 4,  [MS_ROOT_KERNEL] = 5, [MS_ROOT_REGISTER] = 6,
+        [MS_ROOT_GOROUTINE] = 1, [MS_ROOT_FINALIZER] = 5, [MS_ROOT_RUNTIME] = 4,
     };
     if (a->kind != b->kind)
         return rank[a->kind] - rank[b->kind];

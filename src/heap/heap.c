@@ -10,7 +10,7 @@
 const char *const ms_class_names[MS_CLASSES] = {
     [MS_CLASS_LIVE] = "live",       [MS_CLASS_FREE] = "free", [MS_CLASS_TCACHE] = "tcache",
     [MS_CLASS_FASTBIN] = "fastbin", [MS_CLASS_TOP] = "top",   [MS_CLASS_OVERHEAD] = "overhead",
-    [MS_CLASS_UNKNOWN] = "unknown",
+    [MS_CLASS_UNKNOWN] = "unknown", [MS_CLASS_GARBAGE] = "garbage", [MS_CLASS_RUNTIME] = "runtime",
 };
 
 /* The allocators that memscope knows; the first that finds itself counts. */
@@ -83,8 +83,7 @@ static int by_address(const void *a, const void *b)
     return s->start < t->start ? -1 : s->start > t->start;
 }
 
-/* Gives each segment its place in the compact space. */
-static struct ms_error *lay_out(struct ms_heap *heap)
+ms_result ms_heap_lay_out(struct ms_heap *heap)
 {
     ms_vector_sort(&heap->segments, by_address);
     uint64_t granule = MS_PANE_GRANULES; /* the first pane stays empty: granule 0 is nobody's */
@@ -134,19 +133,19 @@ ms_result ms_heap_discover(struct ms_heap *heap, struct ms_image *image)
     name_stranger(heap, image);
     /* An interposed allocator gets all calls: glibc's own heap is then empty or a leftover. */
     if (heap->description[0])
-        return lay_out(heap);
+        return ms_heap_lay_out(heap);
     for (size_t i = 0; i < sizeof allocators / sizeof allocators[0]; i++) {
         bool found = false;
         heap->allocator = allocators[i];
         MS_TRY(allocators[i]->discover(heap, image, &found)); // cppcheck-suppress returnDanglingLifetime
         if (found)
-            return lay_out(heap);
+            return ms_heap_lay_out(heap);
         if (allocators[i]->release)
             allocators[i]->release(heap);
         heap->allocator = NULL;
     }
     snprintf(heap->description, sizeof heap->description, "no known allocator");
-    return lay_out(heap);
+    return ms_heap_lay_out(heap);
 }
 
 ms_result ms_heap_add_segment(struct ms_heap *heap, const struct ms_segment *segment)
