@@ -175,6 +175,11 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
     if (old == claim->type) {
         slot->level = level > slot->level ? level : slot->level;
         slot->container |= claim->container;
+        /* A header does not tell how many there are; a slice does. */
+        if (claim->count > 1 && slot->array && !slot->partial && count != object->size / claim->type->size) {
+            slot->partial = 1;
+            g->t->failed |= !ms_map_put(&g->counts, object->start, 0, count);
+        }
     } else if (level > slot->level || (level == slot->level && old == g->tiny)) {
         set(g, object, claim, count, level);
     } else if (level < slot->level || ms_go_holds_at(&g->shapes, old, 0, claim->type) ||

@@ -1,6 +1,7 @@
 /* Typing: the table of what each block is, and how it is told to others. */
 #include "memscope/typing.h"
 
+#include <dwarf.h>
 #include <inttypes.h>
 #include <search.h>
 #include <stdio.h>
@@ -202,8 +203,20 @@ static char *grouped(uint64_t number, char buffer[32])
     return buffer;
 }
 
+/* Go writes arrays before what they are of; of strings their length says nothing. */
+static char *describe_go(const struct ms_block_type *what)
+{
+    char *text = NULL;
+    const bool plain = what->count == 1 || what->type->encoding == DW_ATE_UTF;
+    int length = plain ? asprintf(&text, "%s", what->type->name)
+                       : asprintf(&text, "[%" PRIu64 "]%s", what->count, what->type->name);
+    return length < 0 ? NULL : text;
+}
+
 static char *describe(const struct ms_block_type *what)
 {
+    if (what->type->language == MS_LANGUAGE_GO)
+        return describe_go(what);
     char before[48] = "", count[40] = "", after[48] = "", number[32], *text = NULL;
     if (what->at)
         snprintf(before, sizeof before, "%s bytes + ", grouped(what->at, number));

@@ -482,6 +482,8 @@ static uint8_t encoding_of(enum ms_go_kind kind)
     case MS_GO_INT32:
     case MS_GO_INT64:
         return DW_ATE_signed;
+    case MS_GO_UINT8: /* arrays of them are bytes */
+        return DW_ATE_unsigned_char;
     case MS_GO_FLOAT32:
     case MS_GO_FLOAT64:
         return DW_ATE_float;
