@@ -75,7 +75,8 @@ struct ms_go_place {
  *         FIELD("runtime.mspan", "", self),              the whole structure: its size
  *
  * TYPE and PATH may have alternatives, in order of preference: "internal/abi.Type|runtime._type",
- * "Size_|size". A path goes into nested structures and embedded ones: "sched.pc". SINCE and UNTIL
+ * "Size_|size". "&runtime.work" is the type of that global, where it has no name of its own. A path
+ * goes into nested structures and embedded ones: "sched.pc". SINCE and UNTIL
  * are the minor versions between which it must be there (0: no bound); outside of them it may be
  * missing.
  */

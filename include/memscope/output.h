@@ -11,6 +11,7 @@
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
 #include "memscope/path.h"
+#include "memscope/profile.h"
 #include "memscope/units.h"
 
 enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
@@ -76,5 +77,11 @@ void ms_path_text(const struct ms_view *view, const struct ms_image *image, cons
 json_t *ms_path_json(const struct ms_path_report *report);
 ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_heap *heap, const struct ms_path_report *report);
+
+/*
+ * Writes PROFILE in the form of pprof, packed by gzip. The only error is lack of memory; whether VIEW's file took
+ * what was written is for who opened it.
+ */
+ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *profile);
 
 #endif

@@ -17,7 +17,8 @@
     COMMAND(heap, "live blocks by type or size, and what keeps them alive")                        \
     COMMAND(attach, "browse all of that on the terminal")                                          \
     COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
-    COMMAND(memstats, "account for every resident byte of the process")
+    COMMAND(memstats, "account for every resident byte of the process")                            \
+    COMMAND(profile, "write a profile of the heap for pprof")
 
 /*
  * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the

@@ -40,8 +40,7 @@ uint64_t ms_go_object_type(const struct ms_go_heap *heap, uint64_t address)
     return type;
 }
 
-static enum ms_class class_of(const struct ms_heap *heap, const struct ms_segment *segment,
-                              uint64_t start)
+static enum ms_class class_of(const struct ms_heap *heap, const struct ms_segment *segment, uint64_t start)
 {
     const struct ms_go_heap *go = heap->state;
     const uint64_t address = segment->base + ms_granule_bytes(heap, start - segment->first);
@@ -56,9 +55,8 @@ static enum ms_class class_of(const struct ms_heap *heap, const struct ms_segmen
     if (!ms_go_slot_allocated(go->go, span, (uint32_t)index))
         return MS_CLASS_FREE;
     /* Allocated and not live: the header of what is, or garbage. */
-    return span->header && ms_bit(heap->lines[(start + 1) / MS_LINE_GRANULES].live, start + 1)
-               ? MS_CLASS_OVERHEAD
-               : MS_CLASS_GARBAGE;
+    return span->header && ms_bit(heap->lines[(start + 1) / MS_LINE_GRANULES].live, start + 1) ? MS_CLASS_OVERHEAD
+                                                                                               : MS_CLASS_GARBAGE;
 }
 
 /* Everything is there when the index is made: nothing is left to settle. */
@@ -87,8 +85,7 @@ static struct ms_error *find_segments(const struct ms_go_builder *b, struct segm
     const size_t count = b->heap->spans.count;
     size_t arena = 0;
     for (size_t i = 0, end; i < count; i = end) {
-        while (arena < arenas->list.count &&
-               arenas->list.items[arena].start + arenas->bytes <= spans[i].start)
+        while (arena < arenas->list.count && arenas->list.items[arena].start + arenas->bytes <= spans[i].start)
             arena++;
         uint64_t limit = spans[i].start;
         for (; arena < arenas->list.count && arenas->list.items[arena].start <= limit; arena++)
@@ -113,8 +110,7 @@ static struct ms_error *add_segments(struct ms_go_builder *b, const struct segme
     heap->interior_holds = true;
     heap->allocator = &allocator;
     heap->state = b->heap;
-    snprintf(heap->description, sizeof heap->description, "Go %.40s",
-             b->go->version + strlen("go"));
+    snprintf(heap->description, sizeof heap->description, "Go %.40s", b->go->version + strlen("go"));
     struct ms_arena *arena = ms_vector_add(&heap->arenas);
     if (!arena)
         return ms_error_nomem("the Go heap");
@@ -183,8 +179,7 @@ static struct ms_error *mark(struct ms_go_builder *b)
         const uint64_t object = object_in(b->heap, special->slot);
         const struct ms_line *line = &heap->lines[object / MS_LINE_GRANULES];
         if (special->kind == MS_GO_FINALIZER && ms_bit(line->live & ~line->reached, object))
-            MS_TRY(ms_go_add_root(b, MS_ROOT_FINALIZER, 0, special->address,
-                                  ms_granule_address(heap, object)));
+            MS_TRY(ms_go_add_root(b, MS_ROOT_FINALIZER, 0, special->address, ms_granule_address(heap, object)));
     }
     if (b->roots.count > first) {
         MS_TRY(take_roots(b));
@@ -197,11 +192,9 @@ static void sum_unreachable(struct ms_go_heap *heap)
 {
     const struct ms_heap *h = &heap->scan->heap;
     for (uint64_t l = 0; l < h->granules / MS_LINE_GRANULES; l++)
-        for (uint32_t bits = h->lines[l].starts & h->lines[l].live & ~h->lines[l].reached; bits;
-             bits &= bits - 1) {
+        for (uint32_t bits = h->lines[l].starts & h->lines[l].live & ~h->lines[l].reached; bits; bits &= bits - 1) {
             heap->unreachable.blocks++;
-            heap->unreachable.bytes +=
-                ms_block_size(h, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits));
+            heap->unreachable.bytes += ms_block_size(h, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits));
         }
 }
 
@@ -212,14 +205,15 @@ static struct ms_error *build(struct ms_go_builder *b)
     MS_TRY(ms_go_read_spans(b));
     MS_TRY(make_index(b));
     MS_TRY(ms_heap_settle(&b->heap->scan->heap, b->image));
+    MS_TRY(ms_go_functions_new(b->go, &b->heap->functions));
+    MS_TRY(ms_go_goroutines_new(b->go, b->heap->functions, &b->heap->goroutines));
     MS_TRY(ms_go_read_roots(b));
     MS_TRY(mark(b));
     sum_unreachable(b->heap);
     if (b->unreadable) {
         b->image->incomplete = true;
-        ms_image_warn(
-            b->image,
-            "parts of the Go heap could not be read; what only they point to looks unreachable");
+        ms_image_warn(b->image,
+                      "parts of the Go heap could not be read; what only they point to looks unreachable");
     }
     return NULL;
 }
@@ -255,6 +249,7 @@ void ms_go_heap_free(struct ms_go_heap *heap)
         return;
     ms_scan_free(heap->scan);
     ms_vector_free(&heap->spans);
-    ms_vector_free(&heap->goroutines);
+    ms_go_goroutines_free(heap->goroutines);
+    ms_go_functions_free(heap->functions);
     free(heap);
 }

@@ -39,13 +39,25 @@ static bool walk_path(struct ms_types *types, const struct ms_type *type, const 
     return true;
 }
 
+/* The type called NAME, or with '&' in front, that of the global variable of that name. */
+static const struct ms_type *find_type(const struct ms_go *go, const char *name)
+{
+    if (!go->types || *name != '&')
+        return go->types ? ms_type_named(go->types, name) : NULL;
+    uint64_t address = ms_go_global(go, name + 1);
+    struct ms_place_type found = {0};
+    struct ms_error *error = address ? ms_types_find(go->types, &address, 1, &found) : NULL;
+    ms_error_free(error);
+    return !error && found.variable && found.offset == 0 ? found.variable->type : NULL;
+}
+
 bool ms_go_place_by_dwarf(const struct ms_go *go, const struct ms_go_field *field,
                           struct ms_go_place *place)
 {
     char type_name[NAME_MOST], path[NAME_MOST];
     for (const char *types = field->type; types;) {
         types = split(types, '|', type_name, sizeof type_name);
-        const struct ms_type *type = go->types ? ms_type_named(go->types, type_name) : NULL;
+        const struct ms_type *type = find_type(go, type_name);
         if (!type)
             continue;
         for (const char *paths = field->path; paths;) {

@@ -12,7 +12,7 @@
  *
  *     MS_GO_EXPORT_FIELDS(spans, span_fields)
  */
-#define MS_GO_READERS(READER) READER(modules) READER(types)
+#define MS_GO_READERS(READER) READER(modules) READER(pointers) READER(roots) READER(spans) READER(types)
 
 struct ms_go_fields {
     const char *reader;

@@ -3,8 +3,9 @@
 #include <string.h>
 
 #include "heap.h"
+#include "layout.h"
 
-#define LINE_BYTES  256u /* of the heap: what a line of the index covers, granules being 8 bytes */
+#define LINE_BYTES  256u        /* of the heap: what a line of the index covers, granules being 8 bytes */
 #define PIECE       (64u << 10) /* bytes of the heap that are read at once */
 #define GC_PROGRAM  0x40u       /* kindGCProg, to 1.23 */
 #define MASK_LATER  0x10u       /* TFlagGCMaskOnDemand, from 1.24 on */
@@ -19,9 +20,8 @@ struct layout {
     struct ms_go_place size, pointer_bytes, flags, kind, mask;
     struct ms_go_place element, length, fields, field_type, field_offset, field;
 };
-#define TYPE(path, into) MS_GO_FIELD(struct layout, "internal/abi.Type|runtime._type", path, into)
-#define LATER(type, path, into)                                                                    \
-    MS_GO_FIELD_IN(struct layout, "internal/abi." type, path, into, 24, 0)
+#define TYPE(path, into)        MS_GO_FIELD(struct layout, "internal/abi.Type|runtime._type", path, into)
+#define LATER(type, path, into) MS_GO_FIELD_IN(struct layout, "internal/abi." type, path, into, 24, 0)
 static const struct ms_go_field fields[] = {
     TYPE("Size_|size", size),
     TYPE("PtrBytes|ptrdata", pointer_bytes),
@@ -35,6 +35,7 @@ static const struct ms_go_field fields[] = {
     LATER("StructField", "Offset", field_offset),
     LATER("StructField", "", field),
 };
+MS_GO_EXPORT_FIELDS(pointers, fields)
 
 /* Where a value of a type has pointers. */
 struct mask {
@@ -50,9 +51,8 @@ struct reader {
     struct mask *masks; /* a hash table of 1 << SHIFT entries; owned */
     unsigned shift;
     size_t mask_count;
-    uint64_t
-        in_progress; /* address that stands for a mask that is being built, runtime.inProgress */
-    uint64_t steps;  /* that building a mask may still take */
+    uint64_t in_progress;    /* address that stands for a mask that is being built, runtime.inProgress */
+    uint64_t steps;          /* that building a mask may still take */
     MS_VECTOR(uint64_t) map; /* a bit for each word of a span */
     uint8_t *piece;          /* PIECE bytes; owned */
     uint64_t index;          /* of the next target */
@@ -79,10 +79,8 @@ static bool read_type(const struct reader *r, uint64_t address, struct type *typ
 {
     const struct ms_go *go = r->b->go;
     const struct layout *l = &r->layout;
-    if (!ms_go_get(go, address, l->size, &type->size) ||
-        !ms_go_get(go, address, l->pointer_bytes, &type->words) ||
-        !ms_go_get(go, address, l->flags, &type->flags) ||
-        !ms_go_get(go, address, l->kind, &type->kind) ||
+    if (!ms_go_get(go, address, l->size, &type->size) || !ms_go_get(go, address, l->pointer_bytes, &type->words) ||
+        !ms_go_get(go, address, l->flags, &type->flags) || !ms_go_get(go, address, l->kind, &type->kind) ||
         !ms_go_get(go, address, l->mask, &type->mask))
         return false;
     type->words /= 8;
@@ -94,11 +92,10 @@ static bool read_mask(const struct reader *r, uint64_t address, uint64_t words, 
     return ms_image_read(r->b->image, address, bits, (words + 7) / 8);
 }
 
-static bool build(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total,
-                  uint64_t *bits);
+static bool build(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total, uint64_t *bits);
 
-static bool build_array(struct reader *r, uint64_t address, unsigned depth, uint64_t at,
-                        uint64_t total, uint64_t *bits)
+static bool build_array(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total,
+                        uint64_t *bits)
 {
     struct type type;
     uint64_t element, length;
@@ -111,8 +108,8 @@ static bool build_array(struct reader *r, uint64_t address, unsigned depth, uint
     return true;
 }
 
-static bool build_struct(struct reader *r, uint64_t address, unsigned depth, uint64_t at,
-                         uint64_t total, uint64_t *bits)
+static bool build_struct(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total,
+                         uint64_t *bits)
 {
     struct ms_go_slice list;
     if (!ms_go_get_slice(r->b->go, address, r->layout.fields, &list) || list.length > FIELDS_MOST)
@@ -133,19 +130,16 @@ static bool build_struct(struct reader *r, uint64_t address, unsigned depth, uin
 
 /* What buildGCMask() of src/runtime/type.go would write: the mask of the type at ADDRESS from word
  * AT on. */
-static bool build(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total,
-                  uint64_t *bits)
+static bool build(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total, uint64_t *bits)
 {
     struct type type;
-    if (depth > DEPTH_MOST || !r->steps || !read_type(r, address, &type) || at > total ||
-        type.words > total - at)
+    if (depth > DEPTH_MOST || !r->steps || !read_type(r, address, &type) || at > total || type.words > total - at)
         return false;
     r->steps--;
     if (type.flags & MASK_LATER) {
         if ((type.kind & KIND_MASK) == KIND_ARRAY)
             return build_array(r, address, depth, at, total, bits);
-        return (type.kind & KIND_MASK) == KIND_STRUCT &&
-               build_struct(r, address, depth, at, total, bits);
+        return (type.kind & KIND_MASK) == KIND_STRUCT && build_struct(r, address, depth, at, total, bits);
     }
     for (uint64_t word = 0; word < type.words; word += 64) {
         uint64_t some = 0, count = type.words - word < 64 ? type.words - word : 64;
@@ -168,8 +162,7 @@ static bool fill_mask(struct reader *r, uint64_t address, const struct type *typ
         return build(r, address, 0, 0, type->words, bits);
     }
     /* Types of objects with programs are given to objects unrolled, in a type of its own. */
-    return !(r->b->go->minor <= 23 && type->kind & GC_PROGRAM) &&
-           read_mask(r, at, type->words, bits);
+    return !(r->b->go->minor <= 23 && type->kind & GC_PROGRAM) && read_mask(r, at, type->words, bits);
 }
 
 static struct mask *find_mask(struct mask *masks, unsigned shift, uint64_t type)
@@ -251,8 +244,8 @@ static struct ms_error *map_by_type(struct reader *r, uint64_t type, uint64_t fi
 
 /* Bits at the span's end, before its inline marks: spanHeapBitsRange() of src/runtime/mbitmap.go.
  */
-static struct ms_error *map_by_span(struct reader *r, const struct ms_go_span *span,
-                                    const struct ms_heap *heap, uint64_t granule)
+static struct ms_error *map_by_span(struct reader *r, const struct ms_go_span *span, const struct ms_heap *heap,
+                                    uint64_t granule)
 {
     const uint64_t bytes = (span->end - span->start) / 64, words = span->slot / 8;
     const uint64_t at = (span->inline_marks ? span->inline_marks : span->end) - bytes;
@@ -291,8 +284,7 @@ static const struct ms_go_arena *arena_of(const struct ms_go_arenas *arenas, uin
  * the high four the first 0 says that no more pointers follow. 1.20 and 1.21: a bit each word, and
  * one for each 64 that no more follow behind them (src/runtime/mbitmap.go).
  */
-static struct ms_error *map_by_arena(struct reader *r, uint64_t address, uint64_t first,
-                                     uint64_t words)
+static struct ms_error *map_by_arena(struct reader *r, uint64_t address, uint64_t first, uint64_t words)
 {
     const struct ms_go_arenas *arenas = &r->b->arenas;
     const bool two_bits = r->b->go->minor <= 19;
@@ -306,11 +298,9 @@ static struct ms_error *map_by_arena(struct reader *r, uint64_t address, uint64_
         uint8_t more = 0;
         const unsigned group = two_bits ? 32 : 64; /* words that 8 bytes of the map say it of */
         if (!arena ||
-            !ms_image_read(r->b->image, arena->address + arenas->bitmap.offset + word / group * 8,
-                           &bits, 8) ||
+            !ms_image_read(r->b->image, arena->address + arenas->bitmap.offset + word / group * 8, &bits, 8) ||
             (!two_bits &&
-             !ms_image_read(r->b->image, arena->address + arenas->no_more.offset + word / 512,
-                            &more, 1))) {
+             !ms_image_read(r->b->image, arena->address + arenas->no_more.offset + word / 512, &more, 1))) {
             r->b->unreadable = true;
             return NULL;
         }
@@ -329,8 +319,7 @@ static struct ms_error *map_by_arena(struct reader *r, uint64_t address, uint64_
 /* The map of one object behind the header of its slot. */
 static struct ms_error *map_object(struct reader *r, const struct ms_go_span *span, uint32_t index)
 {
-    uint64_t address = span->start + index * span->slot, words = span->slot / 8,
-             type = span->large_type;
+    uint64_t address = span->start + index * span->slot, words = span->slot / 8, type = span->large_type;
     const uint64_t first = index * words;
     if (r->b->go->minor <= 21)
         return map_by_arena(r, address, first, words);
@@ -346,8 +335,7 @@ static struct ms_error *map_object(struct reader *r, const struct ms_go_span *sp
 static struct ms_error *map_span(struct reader *r, const struct ms_go_span *span)
 {
     const struct ms_heap *heap = &r->b->heap->scan->heap;
-    const uint64_t granule =
-        ms_address_granule(heap, ms_heap_segment(heap, span->start), span->start);
+    const uint64_t granule = ms_address_granule(heap, ms_heap_segment(heap, span->start), span->start);
     if (r->b->go->minor >= 22 && !span->header && span->class >> 1)
         return map_by_span(r, span, heap, granule);
     for (uint32_t i = 0; i < span->slots; i++) {
@@ -406,9 +394,8 @@ static struct ms_error *read_edges(struct reader *r, const struct ms_go_span *sp
             read_line(r, heap, line + i, (uint32_t)(map[i / 2] >> i % 2 * 32),
                       (const uint64_t *)(const void *)(bytes + i * LINE_BYTES));
         if (r->index > UINT32_MAX - PIECE)
-            return ms_error(
-                MS_TARGET,
-                "the Go heap has more than 4 billion pointers: memscope cannot hold so many");
+            return ms_error(MS_TARGET,
+                            "the Go heap has more than 4 billion pointers: memscope cannot hold so many");
     }
     return NULL;
 }

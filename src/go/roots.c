@@ -3,20 +3,15 @@
 #include <string.h>
 
 #include "heap.h"
+#include "layout.h"
 
 #define PIECE           (64u << 10)
 #define ROOTS_DATA_MOST (1ull << 36) /* bytes of data of a module that are believed */
 #define LIST_MOST       (1u << 24)   /* blocks of a list, goroutines, threads */
-#define FINALIZER_WORDS 5u  /* struct finalizer of src/runtime/mfinal.go: fn, arg, nret, fint, ot  \
-                             */
-#define STATUS_SCAN 0x1000u /* _Gscan, src/runtime/runtime2.go */
-
-/* Goroutines in these states have no stack that counts; _Gdeadextra since 1.26. */
-enum { STATUS_IDLE = 0, STATUS_RUNNING = 2, STATUS_DEAD = 6, STATUS_DEAD_EXTRA = 11 };
+#define FINALIZER_WORDS 5u           /* struct finalizer: fn, arg, nret, fint, ot */
 
 struct layout {
-    struct ms_go_place g_low, g_high, g_sp, g_context, g_status, g_syscall_sp, g_m, g_id;
-    struct ms_go_place m_g0, m_signal, m_current, m_thread, m_next;
+    struct ms_go_place g_low, g_high, m_g0, m_current, m_thread, m_next;
     struct ms_go_place p_cache, cache_tiny;
     struct ms_go_place final_next, final_count, final_list, finalizer;
     struct ms_go_place cleanup_all, cleanup_next, cleanup_count, cleanup_list, cleanup;
@@ -26,14 +21,7 @@ struct layout {
 static const struct ms_go_field fields[] = {
     FIELD("g", "stack.lo", g_low),
     FIELD("g", "stack.hi", g_high),
-    FIELD("g", "sched.sp", g_sp),
-    FIELD("g", "sched.ctxt", g_context),
-    FIELD("g", "atomicstatus", g_status),
-    FIELD("g", "syscallsp", g_syscall_sp),
-    FIELD("g", "m", g_m),
-    FIELD("g", "goid", g_id),
     FIELD("m", "g0", m_g0),
-    FIELD("m", "gsignal", m_signal),
     FIELD("m", "curg", m_current),
     FIELD("m", "procid", m_thread),
     FIELD("m", "alllink", m_next),
@@ -49,6 +37,7 @@ static const struct ms_go_field fields[] = {
     SINCE("cleanupBlock", "cleanups", cleanup_list, 25),
     SINCE("cleanupFn", "", cleanup, 26),
 };
+MS_GO_EXPORT_FIELDS(roots, fields)
 
 struct reader {
     struct ms_go_builder *b;
@@ -56,8 +45,8 @@ struct reader {
     uint8_t *piece; /* PIECE bytes; owned */
 };
 
-ms_result ms_go_add_root(struct ms_go_builder *b, enum ms_root_kind kind, pid_t tid,
-                         uint64_t address, uint64_t word)
+ms_result ms_go_add_root(struct ms_go_builder *b, enum ms_root_kind kind, pid_t tid, uint64_t address,
+                         uint64_t word)
 {
     uint64_t target = word ? ms_go_target(&b->heap->scan->heap, word) : MS_NOTHING;
     if (target == MS_NOTHING)
@@ -65,21 +54,20 @@ ms_result ms_go_add_root(struct ms_go_builder *b, enum ms_root_kind kind, pid_t 
     struct ms_root *root = ms_vector_add(&b->roots);
     if (!root)
         return ms_error_nomem("the roots");
-    *root = (struct ms_root){
-        .address = address, .target = target, .tid = tid, .kind = (uint8_t)kind, .exact = true};
+    *root =
+        (struct ms_root){.address = address, .target = target, .tid = tid, .kind = (uint8_t)kind, .exact = true};
     return NULL;
 }
 
 /* COUNT words at ADDRESS; those of them that MASK says, a bit each, or all when that is NULL. */
-static struct ms_error *add_words(struct reader *r, enum ms_root_kind kind, pid_t tid,
-                                  uint64_t address, uint64_t count, const uint8_t *mask)
+static struct ms_error *add_words(struct reader *r, enum ms_root_kind kind, pid_t tid, uint64_t address,
+                                  uint64_t count, const uint8_t *mask)
 {
     const uint64_t *words = (const uint64_t *)(const void *)r->piece;
     for (uint64_t i = 0; i < count; i++) {
         if (i % (PIECE / 8) == 0) {
             uint64_t left = (count - i) * 8;
-            if (!ms_image_read(r->b->image, address + i * 8, r->piece,
-                               left < PIECE ? left : PIECE)) {
+            if (!ms_image_read(r->b->image, address + i * 8, r->piece, left < PIECE ? left : PIECE)) {
                 r->b->unreadable = true;
                 return NULL;
             }
@@ -127,12 +115,10 @@ static struct ms_error *add_queued_finalizers(struct reader *r)
     static const uint8_t mask[] = {0x1b}; /* finptrmask: all words but nret */
     uint64_t block = global_word(r, "runtime.allfin"), left = LIST_MOST;
     for (; block && left; left--, block = get(r, block, l->final_next)) {
-        uint64_t count = get(r, block, l->final_count),
-                 most = l->final_list.size / l->finalizer.size;
+        uint64_t count = get(r, block, l->final_count), most = l->final_list.size / l->finalizer.size;
         for (uint64_t i = 0; i < count && i < most; i++)
-            MS_TRY(add_words(r, MS_ROOT_FINALIZER, 0,
-                             block + l->final_list.offset + i * l->finalizer.size, FINALIZER_WORDS,
-                             mask));
+            MS_TRY(add_words(r, MS_ROOT_FINALIZER, 0, block + l->final_list.offset + i * l->finalizer.size,
+                             FINALIZER_WORDS, mask));
     }
     return NULL;
 }
@@ -159,8 +145,8 @@ static struct ms_error *add_specials(struct reader *r)
 {
     for (size_t i = 0; i < r->b->specials.count; i++) {
         const struct ms_go_special *special = &r->b->specials.items[i];
-        MS_TRY(add_words(r, special->kind == MS_GO_WEAK ? MS_ROOT_RUNTIME : MS_ROOT_FINALIZER, 0,
-                         special->address, special->words, NULL));
+        MS_TRY(add_words(r, special->kind == MS_GO_WEAK ? MS_ROOT_RUNTIME : MS_ROOT_FINALIZER, 0, special->address,
+                         special->words, NULL));
     }
     return NULL;
 }
@@ -174,8 +160,7 @@ static struct ms_error *add_tiny_blocks(struct reader *r)
         return NULL;
     for (uint64_t i = 0; i < list.length && i < LIST_MOST; i++) {
         uint64_t p, cache;
-        if (!ms_image_read_word(r->b->image, list.data + i * 8, &p) ||
-            !(cache = get(r, p, r->layout.p_cache)))
+        if (!ms_image_read_word(r->b->image, list.data + i * 8, &p) || !(cache = get(r, p, r->layout.p_cache)))
             continue;
         MS_TRY(ms_go_add_root(r->b, MS_ROOT_RUNTIME, 0, cache + r->layout.cache_tiny.offset,
                               get(r, cache, r->layout.cache_tiny)));
@@ -183,107 +168,111 @@ static struct ms_error *add_tiny_blocks(struct reader *r)
     return NULL;
 }
 
-/* --- goroutines and threads --------------------------------------------------------------------
- */
-
-static const struct ms_thread *thread_of(const struct reader *r, uint64_t m)
-{
-    const uint64_t tid = m ? get(r, m, r->layout.m_thread) : 0;
-    for (size_t i = 0; tid && i < r->b->image->thread_count; i++)
-        if ((uint64_t)r->b->image->threads[i].tid == tid)
-            return &r->b->image->threads[i];
-    return NULL;
-}
-
-/* Does the thread wait in a system call? What its registers hold is then on its stack too. */
-static bool waits(const struct ms_thread *thread)
-{
-    return (int64_t)thread->registers[MS_REG_ORIG_RAX] >= 0;
-}
-
-static struct ms_error *add_stack(struct reader *r, uint64_t g, pid_t index, enum ms_root_kind kind,
-                                  uint64_t sp)
-{
-    const uint64_t low = get(r, g, r->layout.g_low), high = get(r, g, r->layout.g_high);
-    if (low >= high || high - low > ROOTS_DATA_MOST)
-        return NULL;
-    sp = sp > low && sp <= high ? sp & ~7ull : low;
-    return add_words(r, kind, index, sp, (high - sp) / 8, NULL);
-}
-
-static struct ms_error *add_goroutine(struct reader *r, uint64_t g, pid_t index)
-{
-    const struct layout *l = &r->layout;
-    const uint64_t status = get(r, g, l->g_status) & ~(uint64_t)STATUS_SCAN;
-    if (status == STATUS_IDLE || status == STATUS_DEAD || status == STATUS_DEAD_EXTRA)
-        return NULL;
-    uint64_t sp = get(r, g, l->g_syscall_sp);
-    if (!sp)
-        sp = get(r, g, l->g_sp);
-    if (status == STATUS_RUNNING) {
-        const struct ms_thread *thread = thread_of(r, get(r, g, l->g_m));
-        const uint64_t there = thread ? thread->registers[MS_REG_RSP] : 0;
-        if (there > get(r, g, l->g_low) && there <= get(r, g, l->g_high))
-            sp = there;
-    }
-    MS_TRY(ms_go_add_root(r->b, MS_ROOT_GOROUTINE, index, g + l->g_context.offset,
-                          get(r, g, l->g_context)));
-    return add_stack(r, g, index, MS_ROOT_GOROUTINE, sp);
-}
-
-static struct ms_error *add_goroutines(struct reader *r)
-{
-    uint64_t all = ms_go_global(r->b->go, "runtime.allgs");
-    struct ms_go_slice list;
-    if (!all || !ms_go_get_slice(r->b->go, all, (struct ms_go_place){0, 24}, &list)) {
-        r->b->unreadable = true;
-        return NULL;
-    }
-    for (uint64_t i = 0; i < list.length && i < LIST_MOST; i++) {
-        uint64_t g;
-        struct ms_go_routine *slot = ms_vector_add(&r->b->heap->goroutines);
-        if (!slot)
-            return ms_error_nomem("the goroutines");
-        if (!ms_image_read_word(r->b->image, list.data + i * 8, &g))
-            continue;
-        *slot = (struct ms_go_routine){g, get(r, g, r->layout.g_id)};
-        MS_TRY(add_goroutine(r, g, (pid_t)i));
-    }
-    return NULL;
-}
+/* --- goroutines and threads -------------------------------------------------------------------- */
 
 /*
- * A thread that is not at one of the collector's safe points: it is in the runtime, or about to
- * store a pointer that only its registers have. One that sleeps on its own stack, without a
- * goroutine, has none.
+ * A thread that sleeps on the stack of its scheduler, without a goroutine: what it has there and in its
+ * registers is left over. Other threads may be anywhere in the runtime, away from the collector's safe points.
  */
-static struct ms_error *add_thread(struct reader *r, uint64_t m)
+struct idle {
+    pid_t tid;
+    uint64_t low, high; /* that stack */
+};
+
+/* Takes the words of a stack. */
+struct taker {
+    MS_VECTOR(struct idle) idle;
+    struct reader *r;
+    enum ms_root_kind kind;
+    pid_t tid;
+    struct ms_error *error; /* the first one */
+};
+
+static struct ms_error *find_idle(struct taker *t)
 {
+    const struct reader *r = t->r;
     const struct layout *l = &r->layout;
-    const struct ms_thread *thread = thread_of(r, m);
-    if (!thread || !thread->registers_known || (waits(thread) && !get(r, m, l->m_current)))
-        return NULL;
-    for (unsigned i = 0; i < MS_REGISTERS && !waits(thread); i++)
-        MS_TRY(ms_go_add_root(r->b, MS_ROOT_REGISTER, thread->tid, i, thread->registers[i]));
-    for (size_t i = 0; i + 8 <= thread->xstate_size && !waits(thread); i += 8) {
-        uint64_t word;
-        memcpy(&word, thread->xstate + i, sizeof word);
-        MS_TRY(ms_go_add_root(r->b, MS_ROOT_REGISTER, thread->tid, MS_REGISTERS + i / 8, word));
+    uint64_t m = global_word(r, "runtime.allm");
+    for (uint64_t left = LIST_MOST; m && left; left--, m = get(r, m, l->m_next)) {
+        const uint64_t tid = get(r, m, l->m_thread), g = get(r, m, l->m_g0);
+        const struct ms_thread *thread = r->b->image->threads, *end = thread + r->b->image->thread_count;
+        while (thread < end && (uint64_t)thread->tid != tid)
+            thread++;
+        if (thread == end || get(r, m, l->m_current) || (int64_t)thread->registers[MS_REG_ORIG_RAX] < 0)
+            continue;
+        struct idle *idle = ms_vector_add(&t->idle);
+        if (!idle)
+            return ms_error_nomem("the threads");
+        *idle = (struct idle){thread->tid, get(r, g, l->g_low), get(r, g, l->g_high)};
     }
-    const uint64_t sp = thread->registers[MS_REG_RSP],
-                   stacks[] = {get(r, m, l->m_g0), get(r, m, l->m_signal)};
-    for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++)
-        if (stacks[i] && sp > get(r, stacks[i], l->g_low) && sp <= get(r, stacks[i], l->g_high))
-            MS_TRY(add_stack(r, stacks[i], thread->tid, MS_ROOT_STACK, sp));
     return NULL;
 }
 
-static struct ms_error *add_threads(struct reader *r)
+static bool is_idle(const struct taker *t, pid_t tid, uint64_t address)
 {
-    uint64_t m = global_word(r, "runtime.allm");
-    for (uint64_t left = LIST_MOST; m && left; left--, m = get(r, m, r->layout.m_next))
-        MS_TRY(add_thread(r, m));
-    return NULL;
+    for (size_t i = 0; i < t->idle.count; i++)
+        if (t->idle.items[i].tid == tid || (address >= t->idle.items[i].low && address < t->idle.items[i].high))
+            return true;
+    return false;
+}
+
+/* A register that holds VALUE: which, as the kind of root wants it, and whose; MS_NOTHING: none that counts. */
+static uint64_t register_with(const struct taker *t, uint64_t value, pid_t *tid)
+{
+    const struct ms_image *image = t->r->b->image;
+    for (size_t i = 0; i < image->thread_count; i++) {
+        const struct ms_thread *thread = &image->threads[i];
+        *tid = thread->tid;
+        if (is_idle(t, thread->tid, 0))
+            continue;
+        for (uint64_t k = 0; k < MS_REGISTERS; k++)
+            if (thread->registers[k] == value)
+                return k;
+        for (size_t k = 0; k + 8 <= thread->xstate_size; k += 8)
+            if (!memcmp(thread->xstate + k, &value, sizeof value))
+                return MS_REGISTERS + k / 8;
+    }
+    return MS_NOTHING;
+}
+
+static void take_word(void *context, const struct ms_go_word *word)
+{
+    struct taker *t = context;
+    enum ms_root_kind kind = t->kind;
+    uint64_t address = word->address;
+    pid_t tid = t->tid;
+    if (t->error || ms_go_target(&t->r->b->heap->scan->heap, word->value) == MS_NOTHING)
+        return;
+    if (!address) {
+        kind = MS_ROOT_REGISTER;
+        address = register_with(t, word->value, &tid);
+    } else if (kind == MS_ROOT_STACK && is_idle(t, 0, address)) {
+        return;
+    }
+    if (address == MS_NOTHING)
+        return;
+    t->error = ms_go_add_root(t->r->b, kind, tid, address, word->value);
+}
+
+static struct ms_error *take_stacks(struct taker *t)
+{
+    const struct ms_go_goroutines *goroutines = t->r->b->heap->goroutines;
+    MS_TRY(find_idle(t));
+    for (size_t i = 0; i < goroutines->list.count && !t->error; i++) {
+        t->tid = (pid_t)i;
+        MS_TRY(ms_go_stack_words(goroutines, &goroutines->list.items[i], take_word, t));
+    }
+    t->kind = MS_ROOT_STACK;
+    t->tid = 0;
+    return t->error ? t->error : ms_go_thread_words(goroutines, take_word, t);
+}
+
+static struct ms_error *add_stacks(struct reader *r)
+{
+    struct taker taker = {.r = r, .kind = MS_ROOT_GOROUTINE};
+    struct ms_error *error = take_stacks(&taker);
+    ms_vector_free(&taker.idle);
+    return error ? error : taker.error;
 }
 
 static struct ms_error *add_all(struct reader *r)
@@ -297,8 +286,7 @@ static struct ms_error *add_all(struct reader *r)
         MS_TRY(add_variables(r, module->data, module->gcdata));
         MS_TRY(add_variables(r, module->bss, module->gcbss));
     }
-    MS_TRY(add_goroutines(r));
-    MS_TRY(add_threads(r));
+    MS_TRY(add_stacks(r));
     MS_TRY(add_tiny_blocks(r));
     MS_TRY(add_queued_finalizers(r));
     MS_TRY(add_queued_cleanups(r));

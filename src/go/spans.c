@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "heap.h"
+#include "layout.h"
 
 /* Where the first arena is: arenaBaseOffset in src/runtime/malloc.go, amd64. */
 #define ARENA_BASE    0xffff800000000000u
@@ -56,6 +57,7 @@ static const struct ms_go_field fields[] = {
     SINCE("runtime.specialWeakHandle", "handle", weak_handle, 23),
     SINCE("runtime.specialCleanup", "cleanup|fn", cleanup, 24),
 };
+MS_GO_EXPORT_FIELDS(spans, fields)
 
 static ms_result bind(struct ms_go *go, struct layout *layout)
 {
@@ -73,14 +75,12 @@ static int arenas_by_start(const void *a, const void *b)
 
 static struct ms_error *unreadable(const struct ms_go_builder *b, const char *what)
 {
-    return ms_error(MS_TARGET, "%s: %s of this %s program cannot be read", b->image->origin, what,
-                    b->go->version);
+    return ms_error(MS_TARGET, "%s: %s of this %s program cannot be read", b->image->origin, what, b->go->version);
 }
 
 /* arenaIdx is an index into both levels of mheap.arenas; on amd64 there is one table of the second.
  */
-static struct ms_error *read_arenas(struct ms_go_builder *b, const struct layout *layout,
-                                    uint64_t heap)
+static struct ms_error *read_arenas(struct ms_go_builder *b, const struct layout *layout, uint64_t heap)
 {
     struct ms_go_slice all;
     uint64_t table;
@@ -121,8 +121,7 @@ static uint64_t count_bits(const struct ms_go *go, uint64_t address, uint32_t bi
     for (uint32_t i = 0; i < bits; i += 8) {
         uint8_t byte = 0;
         ms_image_read(go->image, address + i / 8, &byte, 1);
-        count +=
-            (unsigned)__builtin_popcount(bits - i < 8 ? byte & ((1u << (bits - i)) - 1) : byte);
+        count += (unsigned)__builtin_popcount(bits - i < 8 ? byte & ((1u << (bits - i)) - 1) : byte);
     }
     return count;
 }
@@ -142,13 +141,13 @@ static bool is_unswept(const struct ms_go *go, const struct ms_go_span *span, ui
 }
 
 /* Is what these bytes say of a span at START that ends before END to be believed? */
-static bool take_span(const struct ms_go_builder *b, const struct layout *layout,
-                      const uint8_t *bytes, uint64_t start, uint64_t end, struct ms_go_span *span)
+static bool take_span(const struct ms_go_builder *b, const struct layout *layout, const uint8_t *bytes,
+                      uint64_t start, uint64_t end, struct ms_go_span *span)
 {
     uint64_t pages = field(bytes, layout->pages), state = field(bytes, layout->state);
     uint64_t slots = field(bytes, layout->slots);
-    if (field(bytes, layout->start) != start || (state != SPAN_IN_USE && state != SPAN_MANUAL) ||
-        !pages || pages > (end - start) / MS_GO_PAGE)
+    if (field(bytes, layout->start) != start || (state != SPAN_IN_USE && state != SPAN_MANUAL) || !pages ||
+        pages > (end - start) / MS_GO_PAGE)
         return false;
     *span = (struct ms_go_span){
         .start = start,
@@ -170,8 +169,7 @@ static bool take_span(const struct ms_go_builder *b, const struct layout *layout
     uint64_t free_index = field(bytes, layout->free_index);
     span->free_index = free_index < slots ? (uint32_t)free_index : span->slots;
     span->scanned = !(span->class & 1);
-    span->header =
-        span->scanned && b->go->minor >= 22 && span->slot > HEADER_ABOVE && span->class >> 1;
+    span->header = span->scanned && b->go->minor >= 22 && span->slot > HEADER_ABOVE && span->class >> 1;
     return true;
 }
 
@@ -188,14 +186,12 @@ static uint64_t run_end(const struct ms_go_arenas *arenas, size_t arena)
  * The spans of an arena, which its table has once for each page. Entries of pages that are free are
  * what they were: they do not fit what they point to.
  */
-static struct ms_error *read_arena(struct ms_go_builder *b, const struct layout *layout,
-                                   size_t number, uint32_t heap_sweepgen, uint64_t *table,
-                                   uint8_t *bytes)
+static struct ms_error *read_arena(struct ms_go_builder *b, const struct layout *layout, size_t number,
+                                   uint32_t heap_sweepgen, uint64_t *table, uint8_t *bytes)
 {
     const struct ms_go_arena *arena = &b->arenas.list.items[number];
     const uint64_t end = run_end(&b->arenas, number);
-    if (!ms_image_read(b->image, arena->address + layout->arena_spans.offset, table,
-                       layout->arena_spans.size)) {
+    if (!ms_image_read(b->image, arena->address + layout->arena_spans.offset, table, layout->arena_spans.size)) {
         b->unreadable = true;
         return NULL;
     }
@@ -209,14 +205,12 @@ static struct ms_error *read_arena(struct ms_go_builder *b, const struct layout 
         }
         uint8_t inline_marks = 0;
         if (layout->inline_pages.size)
-            ms_image_read(b->image, arena->address + layout->inline_pages.offset + page / 8,
-                          &inline_marks, 1);
+            ms_image_read(b->image, arena->address + layout->inline_pages.offset + page / 8, &inline_marks, 1);
         if (!span.manual && inline_marks >> page % 8 & 1)
             span.inline_marks = start + MS_GO_PAGE - INLINE_MARKS;
         if (!span.manual)
-            span.unswept =
-                is_unswept(b->go, &span, field(bytes, layout->alloc_count),
-                           (int32_t)((uint32_t)field(bytes, layout->sweepgen) - heap_sweepgen));
+            span.unswept = is_unswept(b->go, &span, field(bytes, layout->alloc_count),
+                                      (int32_t)((uint32_t)field(bytes, layout->sweepgen) - heap_sweepgen));
         struct ms_go_span *slot = ms_vector_add(&b->heap->spans);
         if (!slot)
             return ms_error_nomem("the Go heap");
@@ -250,8 +244,7 @@ ms_result ms_go_read_spans(struct ms_go_builder *b)
     uint64_t phase_at = ms_go_global(b->go, "runtime.gcphase");
     if (!heap || !ms_go_get(b->go, heap, layout.heap_sweepgen, &sweepgen))
         return unreadable(b, "the heap");
-    b->heap->marking =
-        phase_at && ms_go_get(b->go, phase_at, (struct ms_go_place){0, 4}, &phase) && phase;
+    b->heap->marking = phase_at && ms_go_get(b->go, phase_at, (struct ms_go_place){0, 4}, &phase) && phase;
     MS_TRY(read_arenas(b, &layout, heap));
     ms_auto_free uint64_t *table = malloc(layout.arena_spans.size + 8u);
     ms_auto_free uint8_t *bytes = malloc(layout.span.size + 8u);
@@ -271,8 +264,7 @@ bool ms_go_slot_allocated(const struct ms_go *go, const struct ms_go_span *span,
 {
     uint8_t byte = 0;
     return index < span->free_index ||
-           (ms_image_read(go->image, span->allocated + index / 8, &byte, 1) &&
-            byte >> index % 8 & 1);
+           (ms_image_read(go->image, span->allocated + index / 8, &byte, 1) && byte >> index % 8 & 1);
 }
 
 /* Numbers of specials' kinds, src/runtime/mheap.go: _KindSpecialFinalizer and so on; 0: there are
@@ -290,8 +282,7 @@ static struct ms_error *read_specials(struct ms_go_builder *b, const struct layo
         k++;
     uint64_t at = span->specials, kind, offset;
     for (uint64_t left = SPECIALS_MOST + span->slots; at && left; left--) {
-        if (!ms_go_get(b->go, at, layout->kind, &kind) ||
-            !ms_go_get(b->go, at, layout->offset, &offset)) {
+        if (!ms_go_get(b->go, at, layout->kind, &kind) || !ms_go_get(b->go, at, layout->offset, &offset)) {
             b->unreadable = true;
             return NULL;
         }
@@ -322,17 +313,14 @@ static struct ms_error *read_specials(struct ms_go_builder *b, const struct layo
 
 /* Bits of which slots are allocated, and of which are garbage: allocated, and nothing will keep
  * them. */
-static bool read_bits(struct ms_go_builder *b, const struct ms_go_span *span, uint8_t *allocated,
-                      uint8_t *garbage)
+static bool read_bits(struct ms_go_builder *b, const struct ms_go_span *span, uint8_t *allocated, uint8_t *garbage)
 {
     const uint32_t bytes = (span->slots + 7) / 8;
     uint8_t marks[SLOTS_MOST / 8], more[INLINE_BYTES];
     if (!ms_image_read(b->image, span->allocated, allocated, bytes))
         return false;
     for (uint32_t i = 0; i < bytes && i * 8 < span->free_index; i++)
-        allocated[i] |= span->free_index - i * 8 >= 8
-                            ? 0xff
-                            : (uint8_t)((1u << (span->free_index - i * 8)) - 1);
+        allocated[i] |= span->free_index - i * 8 >= 8 ? 0xff : (uint8_t)((1u << (span->free_index - i * 8)) - 1);
     memset(garbage, 0, bytes);
     if (!span->unswept)
         return true;
@@ -350,8 +338,7 @@ static bool read_bits(struct ms_go_builder *b, const struct ms_go_span *span, ui
 }
 
 /* The sweeper revives what has a finalizer, to run that. */
-static void revive(const struct ms_go_builder *b, const struct ms_go_span *span, size_t first,
-                   uint8_t *garbage)
+static void revive(const struct ms_go_builder *b, const struct ms_go_span *span, size_t first, uint8_t *garbage)
 {
     for (size_t i = first; i < b->specials.count; i++) {
         const struct ms_go_special *special = &b->specials.items[i];
@@ -361,8 +348,8 @@ static void revive(const struct ms_go_builder *b, const struct ms_go_span *span,
     }
 }
 
-static void mark_slots(struct ms_go_builder *b, const struct ms_go_span *span,
-                       const uint8_t *allocated, const uint8_t *garbage)
+static void mark_slots(struct ms_go_builder *b, const struct ms_go_span *span, const uint8_t *allocated,
+                       const uint8_t *garbage)
 {
     struct ms_heap *heap = &b->heap->scan->heap;
     const struct ms_segment *s = ms_heap_segment(heap, span->start);
@@ -392,8 +379,7 @@ static void mark_slots(struct ms_go_builder *b, const struct ms_go_span *span,
                                     {dead, dead * span->slot},
                                     {free, free * span->slot},
                                     {1, span->end - span->start - span->slots * span->slot}};
-    const enum ms_class which[] = {MS_CLASS_LIVE, MS_CLASS_GARBAGE, MS_CLASS_FREE,
-                                   MS_CLASS_OVERHEAD};
+    const enum ms_class which[] = {MS_CLASS_LIVE, MS_CLASS_GARBAGE, MS_CLASS_FREE, MS_CLASS_OVERHEAD};
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
         classes[which[i]].blocks += sums[i].bytes ? sums[i].blocks : 0;
         classes[which[i]].bytes += sums[i].bytes;

@@ -44,8 +44,7 @@ static bool locate(Dwarf_Die *die, struct location *location)
     if (!dwarf_attr(die, DW_AT_location, &value))
         return false;
     ms_attribute_as_expression(&value);
-    if (dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 ||
-        count > 2)
+    if (dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 || count > 2)
         return false;
     uint8_t first = ops[0].atom;
     location->number = ops[0].number;
