@@ -17,7 +17,8 @@
     READER(globals)                                                                                \
     READER(pointers)                                                                               \
     READER(roots)                                                                                  \
-    READER(spans)
+    READER(spans)                                                                                  \
+    READER(types)
 
 struct ms_go_fields {
     const char *reader;
