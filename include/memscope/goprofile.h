@@ -7,6 +7,7 @@
 
 #include "memscope/go.h"
 #include "memscope/gofuncs.h"
+#include "memscope/gostacks.h"
 #include "memscope/profile.h"
 
 /* Allocations of one size at one stack: runtime.MemProfileRecord, not scaled. */
@@ -43,8 +44,15 @@ void ms_go_locator_free(struct ms_go_locator *locator);
 /* Adds the frames of COUNT return addresses, innermost first, to the last sample; runtime.goexit is left out. */
 ms_result ms_go_locate(struct ms_go_locator *locator, const uint64_t *pcs, size_t count);
 
+/* The same of addresses of calls, of which each stands for all that were inlined there. */
+ms_result ms_go_locate_calls(struct ms_go_locator *locator, const uint64_t *calls, size_t count);
+
 /* Fills PROFILE, which is empty, with what /debug/pprof/heap has (the same samples as of /debug/pprof/allocs). */
 ms_result ms_go_heap_profile(struct ms_go *go, struct ms_go_functions *functions,
                              const struct ms_go_buckets *buckets, struct ms_profile *profile);
+
+/* Fills PROFILE, which is empty, with what /debug/pprof/goroutine has. */
+ms_result ms_go_goroutine_profile(const struct ms_go_goroutines *goroutines,
+                                  const struct ms_go_groups *groups, struct ms_profile *profile);
 
 #endif

@@ -101,6 +101,7 @@ struct ms_image {
     bool accounted;          /* regions carry smaps' figures */
     uint64_t rollup_rss;     /* Rss of the whole process in the same stop, bytes */
     bool halted;             /* all threads were in a group-stop before: another stop shows the same */
+    uint64_t taken_ns;       /* CLOCK_MONOTONIC at the last stop; 0 for a core */
     uint64_t pause_ns;       /* first interrupt to last detach of the longest stop; 0 for a core */
     unsigned attempts;       /* stops that were needed */
     uint64_t stopped_ns;     /* sum over all stops */

@@ -254,6 +254,7 @@ static void *tracer(void *argument)
         c->error = take(c, &freeze);
         image->source->stopped = false;
         uint64_t begin = freeze.interrupt_ns;
+        image->taken_ns = begin;
         ms_freeze_end(&freeze);
         uint64_t pause = ms_now_ns() - begin;
         image->stopped_ns += pause;
