@@ -16,7 +16,8 @@ struct profile_options {
     const struct profile_type *type;
 };
 
-/* Fills PROFILE, which has no figures yet; what is only partly there makes the image incomplete, and warns. */
+/* Fills PROFILE, which has no figures yet; what is only partly there makes the image incomplete,
+ * and warns. */
 typedef ms_result fill_function(struct ms_session *session, struct ms_profile *profile);
 static fill_function fill_heap, fill_allocs, fill_goroutine, fill_leaks;
 
@@ -35,8 +36,10 @@ static const struct profile_type {
 
 static const struct argp_option options[] = {
     {"type", KEY_TYPE, "TYPE", 0,
-     "What it is of. Of Go programs: heap or allocs (live and all allocations by stack, as the program "
-     "itself counts them), goroutine (all of them by stack): as /debug/pprof has them. Of others: leaks "
+     "What it is of. Of Go programs: heap or allocs (live and all allocations by stack, as the "
+     "program "
+     "itself counts them), goroutine (all of them by stack): as /debug/pprof has them. Of others: "
+     "leaks "
      "(lost blocks by type). (heap)",
      0},
     {0},
@@ -78,8 +81,10 @@ static const struct argp argp = {
     options,
     parse,
     "TARGET",
-    "Writes a profile of TARGET in the form of pprof (`go tool pprof FILE'): to FILE with -o, or to "
-    "standard output. TARGET is a PID or an ELF core file; a process is stopped for a moment and goes "
+    "Writes a profile of TARGET in the form of pprof (`go tool pprof FILE'): to FILE with -o, or "
+    "to "
+    "standard output. TARGET is a PID or an ELF core file; a process is stopped for a moment and "
+    "goes "
     "on unharmed.\v"
     "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the profile is "
     "incomplete; what is missing is said on standard error.",
@@ -112,8 +117,9 @@ static ms_result check_buckets(struct ms_session *session, const struct ms_go_bu
                       buckets->list.count);
     }
     if (buckets->rate <= 0)
-        ms_image_warn(session->image, "runtime.MemProfileRate is %lld: the program profiles no "
-                                      "allocations any more",
+        ms_image_warn(session->image,
+                      "runtime.MemProfileRate is %lld: the program profiles no "
+                      "allocations any more",
                       (long long)buckets->rate);
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* Stacks of return addresses as locations of a profile, after profileBuilder of src/runtime/pprof/proto.go. */
+/* Stacks of return addresses as locations of a profile, after profileBuilder of
+ * src/runtime/pprof/proto.go. */
 #include <search.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@
 #define DEEP_STACK        128u
 #define SHALLOW_STACK     32u
 
-/* A frame of a stack: one return address has one, as the runtime records those of inlined calls too. */
+/* A frame of a stack: one return address has one, as the runtime records those of inlined calls
+ * too. */
 struct frame {
     uint64_t pc;      /* as it is in the stack; 0: not on it: of a call around the one that is */
     uint64_t address; /* of the call */
@@ -28,7 +30,7 @@ struct ms_go_locator {
     struct ms_go *go;
     struct ms_go_functions *functions;
     struct ms_profile *profile;
-    void *known; /* struct known by pc, of tsearch() */
+    void *known;                    /* struct known by pc, of tsearch() */
     MS_VECTOR(struct frame) frames; /* of one stack */
 };
 
@@ -85,8 +87,8 @@ static ms_result add_outer(struct ms_go_locator *locator, uint64_t address,
 }
 
 /*
- * The frames of a stack. A stack that was cut between calls inlined into each other has those around the
- * last one added again (runtime_expandFinalInlineFrame).
+ * The frames of a stack. A stack that was cut between calls inlined into each other has those
+ * around the last one added again (runtime_expandFinalInlineFrame).
  */
 static ms_result expand(struct ms_go_locator *locator, const uint64_t *pcs, size_t count)
 {
@@ -104,7 +106,8 @@ static ms_result expand(struct ms_go_locator *locator, const uint64_t *pcs, size
     return NULL;
 }
 
-/* Was the call of FRAME inlined into that of OUTER, which follows it on the stack? (pcDeck.tryAdd) */
+/* Was the call of FRAME inlined into that of OUTER, which follows it on the stack? (pcDeck.tryAdd)
+ */
 static bool belongs(const struct frame *frame, const struct frame *outer)
 {
     return frame->found && outer->found && frame->call.inlined &&

@@ -16,7 +16,7 @@ import harness
 from harness import cases, check, check_equal, test
 
 SAMPLE = re.compile(r"^((?: +-?\d+)+): ?((?:\d+ )*)$")
-LABELS = re.compile(r"^ {16}(\S+)$")
+LABELS = re.compile(r"^ {16}(\S.*)$")
 LOCATION = re.compile(r"^ +(\d+): (0x[0-9a-f]+) (?:M=(\d+) )?(.*)$")
 
 
@@ -147,6 +147,19 @@ def values_are_scaled_by_the_rate(case):
 def however_it_was_built(case):
     _, flags, more = case
     check_program(golang.go_program("profile", None, flags, **more), "twice", 20, 512, 50)
+
+
+@cases(*golang.versions())
+def goroutines_as_the_program_says(version):
+    path = os.path.join(harness.scratch(), "waiters")
+    target = harness.Target([golang.go_program("waiters", version), path], truth=False)
+    mine = ours(target, "goroutine", "--type", "goroutine")
+    check_equal(target.ask("go"), "written", "what the target said")
+    # the one that writes is where it asked for that
+    writer = (lambda key: any(line.startswith("main.main ") for location in key[0]
+                              for line in location[2:]))
+    compare(mine, Profile(path), writer)
+    check_equal(sum(mine.samples[key][0] for key in mine.samples if not writer(key)), 54, "goroutines")
 
 
 def poke(target, program, offset, value):
