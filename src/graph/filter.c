@@ -1,4 +1,4 @@
-/* The first look at every word of the target: does it lie where blocks are? */
+/* The first look at every word of the target: does it lie where blocks are? In the segment it is in itself, mostly. */
 #include "scan.h"
 
 #if defined(__x86_64__)
@@ -50,7 +50,57 @@ __attribute__((target("avx512f"))) static uint64_t filter_avx512(const uint64_t 
     }
     return bits;
 }
+
+/* Compressed in registers: compressing stores are microcode on some CPUs. */
+__attribute__((target("avx512f,popcnt"))) static uint64_t line_avx512(const uint64_t *words,
+                                                                       const struct zone_map *map,
+                                                                       const struct home *home, uint8_t **out)
+{
+    /* All zones in one interval: what lies in the hole between the two is rare. */
+    const __m512i low = _mm512_set1_epi64((long long)map->low[0]);
+    const __m512i span = _mm512_set1_epi64((long long)map->span_of_all);
+    const __m512i base = _mm512_set1_epi64((long long)home->base);
+    const __m512i lead = _mm512_set1_epi64((long long)home->lead);
+    const __m512i size = _mm512_set1_epi64((long long)home->size);
+    const __m512i target = _mm512_set1_epi64((long long)home->target);
+    const __m512i seven = _mm512_set1_epi64(7), one = _mm512_set1_epi64(1);
+    uint64_t bits = 0;
+    uint8_t *to = *out;
+    for (unsigned i = 0; i < 64; i += 8) {
+        __m512i w = _mm512_loadu_si512(words + i), offset = _mm512_sub_epi64(w, base);
+        unsigned found = _mm512_cmplt_epu64_mask(_mm512_sub_epi64(offset, lead), size);
+        unsigned other = _mm512_cmplt_epu64_mask(_mm512_sub_epi64(w, low), span) & ~found;
+        __m512i unit = _mm512_srli_epi64(offset, 3); /* ms_unit_of() */
+        unit = _mm512_mask_or_epi64(unit, _mm512_test_epi64_mask(offset, seven), unit, one);
+        __m512i targets = _mm512_add_epi64(unit, target);
+        if (other) {
+            uint64_t lanes[8];
+            _mm512_storeu_si512(lanes, targets);
+            for (; other; other &= other - 1) {
+                unsigned lane = (unsigned)__builtin_ctz(other);
+                lanes[lane] = ms_zone_target(map, words[i + lane]);
+                found |= (lanes[lane] != MS_NOTHING) << lane;
+            }
+            targets = _mm512_loadu_si512(lanes);
+        }
+        __m512i packed = _mm512_maskz_compress_epi64((__mmask8)found, targets);
+        _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtepi64_epi32(packed));
+        to += 4 * (unsigned)__builtin_popcount(found);
+        bits |= (uint64_t)found << i;
+    }
+    *out = to;
+    return bits;
+}
 #endif
+
+line_function *ms_line_best(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("popcnt"))
+        return line_avx512;
+#endif
+    return NULL;
+}
 
 filter_function *ms_filter_best(void)
 {

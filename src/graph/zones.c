@@ -52,6 +52,7 @@ static void find_intervals(struct zone_map *map)
     size_t count = map->zones.count, cut = 0;
     memset(map->low, 0, sizeof map->low);
     memset(map->span, 0, sizeof map->span);
+    map->span_of_all = count ? z[count - 1].end - z[0].start : 0;
     if (!count)
         return;
     for (size_t i = 1; i < count; i++)
