@@ -1,4 +1,4 @@
-/* The first look at every word of the target: does it lie where blocks are? In the segment it is in itself, mostly. */
+/* The first look at every word of the target: does it lie where blocks are? */
 #include "scan.h"
 
 #if defined(__x86_64__)
@@ -53,8 +53,9 @@ __attribute__((target("avx512f"))) static uint64_t filter_avx512(const uint64_t 
 
 /* Compressed in registers: compressing stores are microcode on some CPUs. */
 __attribute__((target("avx512f,popcnt"))) static uint64_t line_avx512(const uint64_t *words,
-                                                                       const struct zone_map *map,
-                                                                       const struct home *home, uint8_t **out)
+                                                                      const struct zone_map *map,
+                                                                      const struct home *home,
+                                                                      uint8_t **out)
 {
     /* All zones in one interval: what lies in the hole between the two is rare. */
     const __m512i low = _mm512_set1_epi64((long long)map->low[0]);

@@ -172,14 +172,15 @@ static bool take_room(struct ms_scan *scan, struct worker *w)
     w->next_target = atomic_fetch_add(&scan->workers->targets_given, TARGETS_AT_ONCE);
     /* Indices are 32 bits. Some stay free: more is written than what counts. */
     w->last_target = w->next_target + TARGETS_AT_ONCE - MS_LINE_SPILL / 4;
-    w->full |= w->last_target > UINT32_MAX ||
-               w->last_target * scan->heap.edge_width + MS_LINE_SPILL > scan->heap.target_reserve.size;
+    w->full |=
+        w->last_target > UINT32_MAX ||
+        w->last_target * scan->heap.edge_width + MS_LINE_SPILL > scan->heap.target_reserve.size;
     return !w->full;
 }
 
 /* What line_function does, for those WANTED of the words, and for targets of 5 bytes too. */
-static uint64_t filter_line(const struct ms_scan *scan, const uint64_t *words, const struct home *home,
-                            uint64_t wanted, uint8_t **out)
+static uint64_t filter_line(const struct ms_scan *scan, const uint64_t *words,
+                            const struct home *home, uint64_t wanted, uint8_t **out)
 {
     const struct zone_map *map = &scan->workers->map;
     const unsigned width = scan->heap.edge_width;
@@ -216,15 +217,18 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
     uint8_t *const first = heap->targets + w->next_target * width, *out = first;
     /* A segment that starts or ends inside a page shares that page's window with others. */
     uint64_t from = window->start > s->base ? window->start : s->base;
-    struct ms_line *line = &heap->lines[(s->first + (from - s->base) / MS_GRANULE) / MS_LINE_GRANULES];
+    struct ms_line *line =
+        &heap->lines[(s->first + (from - s->base) / MS_GRANULE) / MS_LINE_GRANULES];
     for (uint64_t address = from; address < window->end; address += 512, line++) {
         const uint64_t *words = (const uint64_t *)(const void *)(window->bytes + (address - window->start));
         const bool whole = address >= s->start && address + 512 <= s->end;
         const uint64_t bytes = (uint64_t)(out - first);
         line->first = (uint32_t)(w->next_target + (width == 4 ? bytes / 4 : bytes / 5));
-        line->pointers = whole && whole_line
-                             ? whole_line(words, map, &home, &out)
-                             : filter_line(scan, words, &home, whole ? UINT64_MAX : inside(address, s->start, s->end), &out);
+        line->pointers =
+            whole && whole_line
+                ? whole_line(words, map, &home, &out)
+                : filter_line(scan, words, &home,
+                              whole ? UINT64_MAX : inside(address, s->start, s->end), &out);
     }
     w->next_target += (uint64_t)(out - first) / width;
 }

@@ -21,8 +21,8 @@ struct home {
  * each. Up to MS_LINE_SPILL bytes behind them are overwritten.
  */
 struct zone_map;
-typedef uint64_t line_function(const uint64_t *words, const struct zone_map *map, const struct home *home,
-                               uint8_t **out);
+typedef uint64_t line_function(const uint64_t *words, const struct zone_map *map,
+                               const struct home *home, uint8_t **out);
 #define MS_LINE_SPILL 32u
 
 /* What a worker has found; reservations, so that nothing is moved while the target waits. */

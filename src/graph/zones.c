@@ -7,6 +7,8 @@
 void ms_zones_drop(struct zone_map *map)
 {
     for (size_t i = 0; i < sizeof map->level1 / sizeof *map->level1; i++) {
+        if (!map->level1[i])
+            continue; /* but for a few */
         free(map->level1[i]);
         map->level1[i] = NULL;
     }

@@ -78,21 +78,23 @@ static void vouch(struct ms_heap *heap, uint64_t granule, uint64_t word0, uint64
 }
 
 /*
- * Can what a block begins with tell anything? With most it cannot: a pointer, or zeros. All questions
- * are asked without a branch: pointer or zero is a guess that a CPU loses. LOW, SIZE: around all segments.
+ * Can what a block begins with tell anything? With most it cannot: a pointer, or zeros. All
+ * questions are asked without a branch: pointer or zero is a guess that a CPU loses. LOW, SIZE:
+ * around all segments.
  */
-static inline bool may_tell(uint64_t low, uint64_t size, uint64_t user, uint64_t word0, uint64_t word1,
-                            uint64_t usable)
+static inline bool may_tell(uint64_t low, uint64_t size, uint64_t user, uint64_t word0,
+                            uint64_t word1, uint64_t usable)
 {
     const uint64_t next = word0 ^ user >> 12, request = word1 + 3 * 8 + 1;
     const bool link = (next == 0) | ((next % 16 == 0) & (next - low < size));
     const bool array = word0 - 1 < usable - 8;
-    const bool string = (word0 <= word1) & (word1 < usable) & (request <= usable) & (request + 15 >= usable);
+    const bool string =
+        (word0 <= word1) & (word1 < usable) & (request <= usable) & (request + 15 >= usable);
     return link | array | string | is_text(word0);
 }
 
-static void inspect(struct ms_heap *heap, const struct ms_window *window, uint64_t user, uint64_t granule,
-                           uint64_t word0, uint64_t word1, uint64_t usable)
+static void inspect(struct ms_heap *heap, const struct ms_window *window, uint64_t user,
+                    uint64_t granule, uint64_t word0, uint64_t word1, uint64_t usable)
 {
     /* PROTECT_PTR: (position >> 12) ^ pointer; cached blocks have their list's next here (2.32). */
     uint64_t next = word0 ^ user >> 12;
@@ -191,11 +193,11 @@ static bool is_fence(const struct ms_segment *segment, const struct ms_window *w
 }
 
 /*
- * The chunk that starts at LAST is in use or not: the next one, at START with HEAD, says so. False when
- * its size is not repeated: stopped halfway, or damaged.
+ * The chunk that starts at LAST is in use or not: the next one, at START with HEAD, says so. False
+ * when its size is not repeated: stopped halfway, or damaged.
  */
-static inline bool settle_last(struct ms_line *lines, uint64_t last, uint64_t start, uint64_t prev_size,
-                               uint64_t head)
+static inline bool settle_last(struct ms_line *lines, uint64_t last, uint64_t start,
+                               uint64_t prev_size, uint64_t head)
 {
     const uint32_t used = head & PREV_INUSE ? 1 : 0;
     lines[last / MS_LINE_GRANULES].live |= used << last % MS_LINE_GRANULES;
@@ -205,10 +207,11 @@ static inline bool settle_last(struct ms_line *lines, uint64_t last, uint64_t st
 /* The usual case, many times: sane chunks before the top whose blocks' first words are in the window. */
 static void walk_chunks(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
 {
-    const struct ms_segment s = *segment; /* whatever is stored, the compiler knows that this stays */
+    const struct ms_segment s = *segment; /* a copy: no store to the index can change it */
     const uint64_t limit = window->end < s.end ? window->end : s.end;
     const struct ms_segment *segments = heap->segments.items;
-    const uint64_t low = segments[0].start, size_of_all = segments[heap->segments.count - 1].end - low;
+    const uint64_t low = segments[0].start,
+                   size_of_all = segments[heap->segments.count - 1].end - low;
     const uint8_t *const bytes = window->bytes;
     const uint64_t from = window->start;
     struct ms_line *const lines = heap->lines;
@@ -248,7 +251,8 @@ static void step(struct ms_heap *heap, struct ms_segment *segment, const struct 
         lose(heap, segment, chunk, segment->arena == 0 && (segment->fenced || chunk == segment->start));
         return;
     }
-    if (segment->last != MS_NOTHING && !settle_last(heap->lines, segment->last, granule, word_at(window, chunk), head))
+    if (segment->last != MS_NOTHING &&
+        !settle_last(heap->lines, segment->last, granule, word_at(window, chunk), head))
         heap->inconsistent = true;
     if (user < segment->end)
         ms_heap_mark_start(heap, granule);

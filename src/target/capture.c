@@ -29,7 +29,7 @@
 #define HALT_PATIENCE_NS 500000000ull
 #define OWN_NEED (64ull << 20)
 #define LEAN_STORE (1ull << 20)
-#define LEAN_STACK (4ull * MS_PAGE) /* of a thread, is kept mostly */
+#define LEAN_STACK       (4ull * MS_PAGE) /* of a thread, is kept mostly */
 
 struct capture {
     const struct ms_capture_options *options;
@@ -282,9 +282,8 @@ static void *tracer(void *argument)
         image->source->stopped = true;
         c->error = take(c, &freeze);
         image->source->stopped = false;
-        uint64_t begin = freeze.interrupt_ns;
         ms_freeze_end(&freeze);
-        uint64_t pause = ms_now_ns() - begin;
+        uint64_t pause = freeze.release_ns - freeze.interrupt_ns;
         image->stopped_ns += pause;
         image->pause_ns = pause > image->pause_ns ? pause : image->pause_ns;
     }

@@ -26,10 +26,10 @@
 #define XSTATE_LIMIT (64u * 1024)         /* more than any CPU's XSAVE area */
 #define XSTATE_USUAL 2816u                /* with AVX-512 and protection keys */
 #define BLOCKED_PATIENCE_NS 200000000ull  /* how long D state (disk, NFS) is waited for */
-/* A thread that sleeps takes about so long to stop, with two CPUs: of many that much is slept at once. */
-#define STOP_NS 1500
-#define MANY 64u
-#define MANY_AT_MOST 10000u
+/* A thread that sleeps takes about so long to stop, with two CPUs: for many we sleep so long at once. */
+#define STOP_NS          1500
+#define MANY             64u
+#define MANY_AT_MOST     10000u
 #define STOP_PATIENCE_NS 10000000000ull   /* how long a runnable thread may take to stop */
 
 _Static_assert(sizeof(struct user_regs_struct) == MS_REGISTERS * 8, "sys/user.h of x86-64");
@@ -187,18 +187,20 @@ static struct ms_error *await(struct ms_frozen *thread)
                                 "thread %d does not stop (state %c); is the machine overloaded?",
                                 thread->tid, state);
         }
-        nap(tries < 8 ? 30000 : tries < 64 ? 100000 : 1000000); /* shorter ones would starve it on its CPU */
+        /* Still shorter ones would starve what is to stop on our CPU. */
+        nap(tries < 8 ? 30000 : tries < 64 ? 100000 : 1000000);
     }
 }
 
-/* Do all threads stand still? A directory has a link for each of its own, here one for each thread. */
+/* Do all threads stand still? A directory has two links and one for each directory in it: a thread. */
 static bool has_all(const struct ms_image *image, const struct ms_freeze *freeze)
 {
     size_t stopped = 0;
     for (size_t i = 0; i < freeze->threads.count; i++)
         stopped += freeze->threads.items[i].state == MS_STOPPED;
     struct stat task;
-    return stopped && fstatat(image->source->proc_fd, "task", &task, 0) == 0 && task.st_nlink == stopped + 2;
+    return stopped && fstatat(image->source->proc_fd, "task", &task, 0) == 0 &&
+           task.st_nlink == stopped + 2;
 }
 
 static struct ms_error *stop_all(const struct ms_image *image, struct ms_freeze *freeze, struct ms_tids *tids)
@@ -225,9 +227,11 @@ static struct ms_error *stop_all(const struct ms_image *image, struct ms_freeze 
     return ms_proc_ended(image->pid);
 }
 
-ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second, struct ms_freeze *freeze)
+ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second,
+                          struct ms_freeze *freeze)
 {
-    *freeze = (struct ms_freeze){.second = second, .seen = calloc(TID_LIMIT / 64, sizeof(uint64_t))};
+    *freeze = (struct ms_freeze){.second = second};
+    freeze->seen = calloc(TID_LIMIT / 64, sizeof(uint64_t));
     if (!freeze->seen)
         return ms_error_nomem("the list of threads");
     struct ms_tids tids = {{0}};
@@ -249,6 +253,7 @@ void ms_freeze_end(struct ms_freeze *freeze)
             ptrace(PTRACE_DETACH, thread->tid, 0, thread->signal);
         /* Others are not stopped, so they cannot be detached: the end of our thread does it. */
     }
+    freeze->release_ns = ms_now_ns();
     if (many)
         ms_second_rest(freeze->second);
     ms_vector_free(&freeze->threads);
@@ -348,6 +353,8 @@ ms_result ms_freeze_registers(struct ms_freeze *freeze, struct ms_image *image)
 void ms_freeze_warn(const struct ms_freeze *freeze, struct ms_image *image)
 {
     if (freeze->stuck)
-        ms_image_warn(image, "%zu of %zu threads could not be stopped (vfork, or blocked in the kernel): a block that"
-                      " only their registers rbx, rbp, r12-r15 hold would look lost", freeze->stuck, image->thread_count);
+        ms_image_warn(image,
+                      "%zu of %zu threads could not be stopped (vfork, or blocked in the kernel):"
+                      " a block that only their registers rbx, rbp, r12-r15 hold would look lost",
+                      freeze->stuck, image->thread_count);
 }

@@ -24,16 +24,19 @@ struct ms_freeze {
     MS_VECTOR(struct ms_frozen) threads;
     uint64_t *seen;        /* bit per tid */
     uint64_t interrupt_ns; /* CLOCK_MONOTONIC of the first interrupt */
+    uint64_t release_ns;   /* and when the last thread was let go */
     struct ms_second *second; /* not owned */
-    size_t stuck;          /* threads whose registers had to be guessed */
+    size_t stuck;             /* threads whose registers had to be guessed */
 };
 
 /*
  * Seizes and stops all threads; those that are born meanwhile too. All ms_freeze_*
  * calls must come from one thread of ours; when that ends, for whatever reason,
- * the kernel lets the target go. On error nothing is left stopped. SECOND has nothing else to do meanwhile.
+ * the kernel lets the target go. On error nothing is left stopped. SECOND has nothing else to do
+ * meanwhile.
  */
-ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second, struct ms_freeze *freeze);
+ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second,
+                          struct ms_freeze *freeze);
 
 /* Before the stop: makes room for the vector registers of about THREADS threads. */
 ms_result ms_freeze_prepare(struct ms_image *image, size_t threads);

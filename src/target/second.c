@@ -8,9 +8,9 @@
 
 #include "freeze.h"
 
-/* One piece of work often follows another at once: to sleep between them takes longer than to wait. */
+/* One piece of work often follows another at once: to sleep between them takes longer. */
 #define PATIENCE_NS 100000u
-#define AWAKE_NS 100000000u
+#define AWAKE_NS    100000000u
 
 enum { IDLE, ASKED, TAKEN };
 
@@ -102,7 +102,8 @@ static void stay_awake(void *argument)
 {
     const struct ms_second *second = argument;
     const uint64_t end = ms_now_ns() + AWAKE_NS;
-    for (unsigned turns = 1; atomic_load(&second->awake) && (turns % 1024 || ms_now_ns() < end); turns++)
+    for (unsigned turns = 1; atomic_load(&second->awake) && (turns % 1024 || ms_now_ns() < end);
+         turns++)
         __builtin_ia32_pause();
 }
 

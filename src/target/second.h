@@ -36,7 +36,8 @@ void ms_second_await(struct ms_second *second);
 
 /*
  * Keeps its CPU busy, until it is let rest or 100 ms have passed. Who wakes a thread on a CPU that
- * sleeps has to wake that too, each time, and in a virtual machine that takes longer than all the rest.
+ * sleeps has to wake that too, each time, and in a virtual machine that takes longer than all the
+ * rest.
  */
 void ms_second_stay_awake(struct ms_second *second);
 void ms_second_rest(struct ms_second *second);

@@ -39,8 +39,8 @@ struct work {
     atomic_ullong failed;      /* bytes that could not be read */
 };
 
-ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image, const struct ms_sink *sink,
-                         struct ms_second *second)
+ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image,
+                         const struct ms_sink *sink, struct ms_second *second)
 {
     *stream = (struct ms_stream){.image = image, .sink = sink, .second = second};
     MS_TRY(ms_reserve(&stream->buffers, (size_t)MS_WORKERS * MS_WINDOW, "window buffers"));
@@ -55,7 +55,7 @@ void ms_stream_free(struct ms_stream *stream)
 
 /* --- reading ----------------------------------------------------------------------------------- */
 
-/* Pieces that one process_vm_readv is to read; the stacks of many threads are thousands of pages each for itself. */
+/* Pieces that one process_vm_readv is to read: the stacks of a thousand threads lie far apart. */
 #define BATCH 64u
 
 struct reader {
@@ -64,12 +64,13 @@ struct reader {
     unsigned count;
 };
 
-/* /proc/PID/mem does not pin, but is slower. It also reads what the target itself may not (PROT_NONE). */
+/* /proc/PID/mem does not pin, but is slower. It reads what the target itself may not (PROT_NONE). */
 static void read_slowly(struct work *work, uint64_t at, uint64_t end, uint8_t *to)
 {
     const uint64_t start = at;
     while (at < end) {
-        ssize_t got = pread(work->stream->image->source->mem_fd, to + (at - start), end - at, (off_t)at);
+        ssize_t got =
+            pread(work->stream->image->source->mem_fd, to + (at - start), end - at, (off_t)at);
         if (got > 0) {
             at += (uint64_t)got;
             continue;
@@ -89,8 +90,8 @@ static void flush(struct reader *reader)
 {
     const pid_t tid = reader->work->stream->image->source->tid;
     for (unsigned i = 0; i < reader->count;) {
-        ssize_t got = process_vm_readv(tid, reader->local + i, reader->count - i, reader->remote + i,
-                                       reader->count - i, 0);
+        ssize_t got = process_vm_readv(tid, reader->local + i, reader->count - i,
+                                       reader->remote + i, reader->count - i, 0);
         size_t left = got > 0 ? (size_t)got : 0;
         while (i < reader->count && left >= reader->remote[i].iov_len)
             left -= reader->remote[i++].iov_len;
@@ -108,8 +109,8 @@ static void flush(struct reader *reader)
  * process_vm_readv pins pages: on a page that is shared copy-on-write it makes
  * the kernel give the target a copy of its own.
  */
-static void read_pages(struct reader *reader, const struct ms_region *region, const struct ms_run *run,
-                       uint64_t start, uint64_t end, uint8_t *to)
+static void read_pages(struct reader *reader, const struct ms_region *region,
+                       const struct ms_run *run, uint64_t start, uint64_t end, uint8_t *to)
 {
     atomic_fetch_add(&reader->work->bytes, end - start);
     if (run->shared || run->swapped || !(region->prot & MS_READ)) {
@@ -133,7 +134,8 @@ static void keep(const struct job *job, const uint8_t *bytes)
         if (start >= job->end)
             break;
         if (run->bytes && ms_run_is_own(region, run))
-            memcpy((uint8_t *)run->bytes + (start - run->start), bytes + (start - job->start), end - start);
+            memcpy((uint8_t *)run->bytes + (start - run->start), bytes + (start - job->start),
+                   end - start);
     }
 }
 
@@ -246,7 +248,8 @@ static void run_group(struct reader *reader, unsigned worker, size_t first, size
     uint8_t *buffer = work->stream->buffers.base + (size_t)worker * MS_WINDOW;
     for (size_t i = first; i < end; i++) {
         const struct job *job = &work->jobs.items[i];
-        windows[i - first] = (struct ms_window){job->span, job->start, job->end, fetch(reader, job, buffer), worker};
+        windows[i - first] =
+            (struct ms_window){job->span, job->start, job->end, fetch(reader, job, buffer), worker};
         buffer += job->end - job->start;
     }
     flush(reader);

@@ -12,8 +12,8 @@ struct ms_stream {
     struct ms_reserve buffers;
     struct ms_second *second; /* not owned */
 };
-ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image, const struct ms_sink *sink,
-                         struct ms_second *second);
+ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image,
+                         const struct ms_sink *sink, struct ms_second *second);
 void ms_stream_free(struct ms_stream *stream);
 
 /* Feeds the windows of SPANS; what they ask to keep goes into the image's store. Stopped target only. */

@@ -34,8 +34,8 @@ struct pm_scan_arg {
 /* Without PAGEMAP_SCAN a hole of this size costs too long to read. */
 #define HOLE_LIMIT (1ull << 40)
 /* Bytes of address space that a worker takes at once: small against what they both have to do. */
-#define PIECE (8ull << 20)
-#define SPARSE_PIECE (256ull << 20)
+#define PIECE         (8ull << 20)
+#define SPARSE_PIECE  (256ull << 20)
 #define SPARSE_PIECES 64u /* of a region, at most: to walk over nothing takes a system call too */
 #define SCRATCH_SHARE (MS_SURVEY_SCRATCH / MS_WORKERS)
 
@@ -49,7 +49,7 @@ struct run_list {
     MS_VECTOR(struct guard) guards;
 };
 
-/* --- reading: both workers --------------------------------------------------------------------- */
+/* --- reading: both workers ------------------------------------------------------------------- */
 
 /* Of a region, or of several that follow each other without a gap; one worker reads it. */
 struct piece {
@@ -88,7 +88,8 @@ static struct ms_error *read_entries(struct surveyor *by, uint64_t start, uint64
     while (start < end) {
         size_t pages = (end - start) / MS_PAGE;
         pages = pages < room ? pages : room;
-        ssize_t got = pread(image->source->pagemap_fd, by->scratch, pages * 8, (off_t)(start / MS_PAGE * 8));
+        ssize_t got =
+            pread(image->source->pagemap_fd, by->scratch, pages * 8, (off_t)(start / MS_PAGE * 8));
         if (got < 8) /* 0 when the process has lost its memory */
             return ms_error_again(ms_error_errno(MS_TARGET, got < 0 ? errno : ESRCH,
                                                  "cannot read pagemap of process %d", image->pid));
@@ -112,8 +113,12 @@ static struct ms_error *read_entries(struct surveyor *by, uint64_t start, uint64
 static int scan(const struct ms_image *image, struct pm_scan_arg *arg, uint64_t start, uint64_t end,
                 struct page_region *found, size_t room)
 {
-    *arg = (struct pm_scan_arg){.size = sizeof *arg, .start = start, .end = end, .vec = (uintptr_t)found,
-                                .vec_len = room, .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+    *arg = (struct pm_scan_arg){.size = sizeof *arg,
+                                .start = start,
+                                .end = end,
+                                .vec = (uintptr_t)found,
+                                .vec_len = room,
+                                .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
                                 .return_mask = PAGE_IS_PRESENT};
     return ioctl(image->source->pagemap_fd, PAGEMAP_SCAN_IOCTL, arg);
 }
@@ -127,7 +132,7 @@ static struct ms_error *read_sparse(struct surveyor *by, uint64_t start, uint64_
         struct pm_scan_arg arg;
         int count = scan(by->survey->image, &arg, start, end, found, BATCH);
         if (count < 0)
-            return ms_error_again(ms_error_errno(MS_TARGET, errno, "cannot list the pages of process %d",
+            return ms_error_again(ms_error_errno(MS_TARGET, errno, "cannot list pages of process %d",
                                                  by->survey->image->pid));
         for (int i = 0; i < count; i++)
             MS_TRY(read_entries(by, found[i].start, found[i].end));
@@ -153,7 +158,7 @@ static void read_pieces(void *argument)
     }
 }
 
-/* --- what to read ------------------------------------------------------------------------------ */
+/* --- what to read ---------------------------------------------------------------------------- */
 
 static bool worth_surveying(const struct ms_region *r)
 {
@@ -175,10 +180,19 @@ static bool is_sparse(const struct ms_region *r)
     return r->end - r->start > (is_readable(r) ? SPARSE_SIZE : SPARSE_UNREADABLE_SIZE);
 }
 
-/* In pieces of SIZE; what follows the last one without a gap is added to that first. */
-static struct ms_error *add_pieces(struct survey *survey, const struct ms_region *r, bool sparse, uint64_t size)
+/* For a region of SIZE bytes. */
+static uint64_t sparse_piece(uint64_t size)
 {
-    struct piece *last = survey->pieces.count ? &survey->pieces.items[survey->pieces.count - 1] : NULL;
+    uint64_t piece = (size / SPARSE_PIECES + MS_PAGE) & ~(uint64_t)(MS_PAGE - 1);
+    return piece > SPARSE_PIECE ? piece : SPARSE_PIECE;
+}
+
+/* In pieces of SIZE; what follows the last one without a gap is added to that first. */
+static struct ms_error *add_pieces(struct survey *survey, const struct ms_region *r, bool sparse,
+                                   uint64_t size)
+{
+    struct piece *last =
+        survey->pieces.count ? &survey->pieces.items[survey->pieces.count - 1] : NULL;
     uint64_t at = r->start;
     if (last && last->end == at && last->sparse == sparse && r->end - last->start <= size) {
         last->end = r->end;
@@ -218,17 +232,19 @@ static struct ms_error *plan_survey(struct survey *survey, struct ms_image *imag
         }
         r->surveyed = true;
         if (sparse && scans)
-            MS_TRY(add_pieces(survey, r, true, size / SPARSE_PIECES > SPARSE_PIECE ? (size / SPARSE_PIECES + MS_PAGE) & ~(uint64_t)(MS_PAGE - 1) : SPARSE_PIECE));
+            MS_TRY(add_pieces(survey, r, true, sparse_piece(size)));
         else if (is_readable(r) ? size < HOLE_LIMIT : !sparse)
             MS_TRY(add_pieces(survey, r, false, PIECE));
         else if (is_readable(r))
-            ms_image_warn(image, "%#lx-%#lx was not looked into: this kernel cannot list the pages of so big a"
-                          " map in bearable time", r->start, r->end);
+            ms_image_warn(image,
+                          "%#lx-%#lx was not looked into: this kernel cannot list the pages of so"
+                          " big a map in bearable time",
+                          r->start, r->end);
     }
     return NULL;
 }
 
-/* --- runs of regions --------------------------------------------------------------------------- */
+/* --- runs of regions ------------------------------------------------------------------------- */
 
 static struct ms_error *add_guard(struct run_list *list, uint64_t start, uint64_t end)
 {
@@ -289,19 +305,22 @@ static struct ms_error *take_extent(struct ms_image *image, const struct extent 
             return NULL;
         const struct ms_region *r = &image->regions[*at];
         uint64_t end = extent->end < r->end ? extent->end : r->end;
-        MS_TRY(extent->kind & PM_GUARD ? add_guard(list, start, end) : add_pages(list, start, end, extent->kind));
+        MS_TRY(extent->kind & PM_GUARD ? add_guard(list, start, end)
+                                       : add_pages(list, start, end, extent->kind));
         start = end;
     }
     return NULL;
 }
 
-static struct ms_error *take_extents(struct ms_image *image, const struct survey *survey, struct run_list *list)
+static struct ms_error *take_extents(struct ms_image *image, const struct survey *survey,
+                                     struct run_list *list)
 {
     size_t at = 0;
     for (size_t i = 0; i < survey->pieces.count; i++) {
         const struct piece *piece = &survey->pieces.items[i];
         for (size_t j = 0; j < piece->count; j++)
-            MS_TRY(take_extent(image, &survey->by[piece->worker].extents.items[piece->first + j], &at, list));
+            MS_TRY(take_extent(image, &survey->by[piece->worker].extents.items[piece->first + j],
+                               &at, list));
     }
     return list->runs.count ? give_runs(&image->regions[at], list) : NULL;
 }
@@ -391,7 +410,8 @@ ms_result ms_survey(struct ms_image *image, void *scratch, struct ms_second *sec
     struct run_list list = {{0}, {0}}; /* guards, of all regions */
     struct ms_error *error = plan_survey(&survey, image);
     for (unsigned i = 0; i < MS_WORKERS; i++)
-        survey.by[i] = (struct surveyor){&survey, i, (uint64_t *)scratch + i * (SCRATCH_SHARE / 8), {0}, NULL};
+        survey.by[i] =
+            (struct surveyor){&survey, i, (uint64_t *)scratch + i * (SCRATCH_SHARE / 8), {0}, NULL};
     if (!error) {
         ms_second_ask(second, read_pieces, &survey.by[1]);
         read_pieces(&survey.by[0]);
