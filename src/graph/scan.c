@@ -106,11 +106,12 @@ static struct ms_error *prepare(void *self, const struct ms_image *image)
 
 static struct ms_error *add_span(struct ms_spans *spans, uint64_t start, uint64_t end, uint32_t tag, bool keep)
 {
+    const bool roots = tag & ROOT_TAG; /* the walk over a heap's chunks has to see all of it */
     struct ms_span *span = ms_vector_add(&spans->list);
     if (!span)
         return ms_error_nomem("the plan");
     *span = (struct ms_span){start & ~(uint64_t)(MS_PAGE - 1), (end + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1),
-                             tag, keep};
+                             tag, keep, roots};
     return NULL;
 }
 

@@ -11,6 +11,9 @@
 
 #include "survey.h"
 
+/* To look at so many zeros is cheaper than a window more. Bytes. */
+#define SMALL_HOLE (4u * MS_PAGE)
+
 /* A window still to be done; several have the same region one after another. */
 struct job {
     const struct ms_region *region;
@@ -189,6 +192,20 @@ static uint64_t next_present(const struct ms_region *region, uint64_t address)
     return UINT64_MAX;
 }
 
+/* How far pages go on from START, but for small holes. */
+static uint64_t present_until(const struct ms_region *region, uint64_t start)
+{
+    uint64_t end = start;
+    for (size_t i = ms_first_run(region, start); i < region->run_count; i++) {
+        const struct ms_run *run = &region->runs[i];
+        if (run->start > end && run->start - end > SMALL_HOLE)
+            break;
+        if (ms_run_is_own(region, run))
+            end = run->end;
+    }
+    return end;
+}
+
 /* Does a window of BYTES still go into the last group? */
 static bool goes_on(const struct work *work, uint64_t bytes)
 {
@@ -204,6 +221,11 @@ static struct ms_error *add_jobs(struct work *work, const struct ms_region *regi
         uint64_t from = span && window < span->start ? span->start : window;
         from = from < region->start ? region->start : from;
         uint64_t to = window + MS_WINDOW < end ? window + MS_WINDOW : end;
+        if (span && span->sparse) {
+            uint64_t until = present_until(region, start);
+            from = start;
+            to = until < to ? until : to;
+        }
         struct job *job = ms_vector_add(&work->jobs);
         if (!job)
             return ms_error_nomem("the list of windows");
