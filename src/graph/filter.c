@@ -57,22 +57,20 @@ __attribute__((target("avx512f,popcnt"))) static uint64_t line_avx512(const uint
                                                                       const struct home *home,
                                                                       uint8_t **out)
 {
+    const __m512i start = _mm512_set1_epi64((long long)home->start);
+    const __m512i units = _mm512_set1_epi64((long long)home->units);
+    const __m512i target = _mm512_set1_epi64((long long)home->target);
     /* All zones in one interval: what lies in the hole between the two is rare. */
     const __m512i low = _mm512_set1_epi64((long long)map->low[0]);
     const __m512i span = _mm512_set1_epi64((long long)map->span_of_all);
-    const __m512i base = _mm512_set1_epi64((long long)home->base);
-    const __m512i lead = _mm512_set1_epi64((long long)home->lead);
-    const __m512i size = _mm512_set1_epi64((long long)home->size);
-    const __m512i target = _mm512_set1_epi64((long long)home->target);
-    const __m512i seven = _mm512_set1_epi64(7), one = _mm512_set1_epi64(1);
     uint64_t bits = 0;
     uint8_t *to = *out;
     for (unsigned i = 0; i < 64; i += 8) {
-        __m512i w = _mm512_loadu_si512(words + i), offset = _mm512_sub_epi64(w, base);
-        unsigned found = _mm512_cmplt_epu64_mask(_mm512_sub_epi64(offset, lead), size);
+        __m512i w = _mm512_loadu_si512(words + i);
+        /* Rotated, an unaligned pointer has a bit set beyond all units: it is looked up like the others. */
+        __m512i unit = _mm512_ror_epi64(_mm512_sub_epi64(w, start), 3);
+        unsigned found = _mm512_cmplt_epu64_mask(unit, units);
         unsigned other = _mm512_cmplt_epu64_mask(_mm512_sub_epi64(w, low), span) & ~found;
-        __m512i unit = _mm512_srli_epi64(offset, 3); /* ms_unit_of() */
-        unit = _mm512_mask_or_epi64(unit, _mm512_test_epi64_mask(offset, seven), unit, one);
         __m512i targets = _mm512_add_epi64(unit, target);
         if (other) {
             uint64_t lanes[8];

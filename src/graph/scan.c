@@ -181,7 +181,7 @@ static bool take_room(struct ms_scan *scan, struct worker *w)
 
 /* What line_function does, for those WANTED of the words, and for targets of 5 bytes too. */
 static uint64_t filter_line(const struct ms_scan *scan, const uint64_t *words,
-                            const struct home *home, uint64_t wanted, uint8_t **out)
+                            const struct ms_segment *s, uint64_t wanted, uint8_t **out)
 {
     const struct zone_map *map = &scan->workers->map;
     const unsigned width = scan->heap.edge_width;
@@ -189,9 +189,10 @@ static uint64_t filter_line(const struct ms_scan *scan, const uint64_t *words,
     uint8_t *to = *out;
     for (; maybe; maybe &= maybe - 1) {
         unsigned bit = (unsigned)__builtin_ctzll(maybe);
-        uint64_t offset = words[bit] - home->base;
-        uint64_t target = offset - home->lead < home->size ? home->target + ms_unit_of(offset)
-                                                           : ms_zone_target(map, words[bit]);
+        uint64_t offset = words[bit] - s->base;
+        uint64_t target = offset - (s->start - s->base) < s->end - s->start
+                              ? 2 * s->first + ms_unit_of(offset)
+                              : ms_zone_target(map, words[bit]);
         if (target == MS_NOTHING)
             continue;
         if (width == 4)
@@ -210,9 +211,9 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
     struct ms_heap *heap = &scan->heap;
     const struct ms_segment *s = &heap->segments.items[window->span->tag];
     const struct zone_map *map = &scan->workers->map;
-    const struct home home = {s->base, s->start - s->base, s->end - s->start, 2 * s->first};
+    const struct home home = ms_home_of(s);
     const unsigned width = heap->edge_width;
-    line_function *const whole_line = width == 4 ? scan->workers->line : NULL;
+    line_function *const whole_line = width == 4 && s->start % 8 == 0 ? scan->workers->line : NULL;
     if (w->full || !take_room(scan, w))
         return;
     uint8_t *const first = heap->targets + w->next_target * width, *out = first;
@@ -228,7 +229,7 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
         line->pointers =
             whole && whole_line
                 ? whole_line(words, map, &home, &out)
-                : filter_line(scan, words, &home,
+                : filter_line(scan, words, s,
                               whole ? UINT64_MAX : inside(address, s->start, s->end), &out);
     }
     w->next_target += (uint64_t)(out - first) / width;

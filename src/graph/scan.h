@@ -11,10 +11,15 @@ typedef uint64_t filter_function(const uint64_t *words, const uint64_t low[2], c
 
 /* The segment that words are in, as one zone: most pointers stay there. */
 struct home {
-    uint64_t base, lead; /* of the segment's start: lead bytes behind base */
-    uint64_t size;       /* bytes */
-    uint64_t target;     /* of base */
+    uint64_t start;  /* address, a multiple of 8 */
+    uint64_t units;  /* of 8 bytes; the last one may be part of one */
+    uint64_t target; /* of the start */
 };
+
+static inline struct home ms_home_of(const struct ms_segment *s)
+{
+    return (struct home){s->start, (s->end - s->start + 7) / 8, 2 * s->first + (s->start - s->base) / 8};
+}
 
 /*
  * filter.c: a bit for each of 64 WORDS that has a target; those are appended at *OUT, 4 bytes

@@ -22,7 +22,7 @@ static bool is_text(uint64_t word)
     uint32_t half = (uint32_t)word;
     bool four = !(((half - 0x20202020u) | half) & 0x80808080u);
     bool eight = !(((word - space) | word) & high);
-    return eight | (four & ((uint8_t)(word >> 32) == 0));
+    return eight || (four && (uint8_t)(word >> 32) == 0);
 }
 
 static bool is_drawn(const struct glibc *g, uint64_t granule)
@@ -78,19 +78,21 @@ static void vouch(struct ms_heap *heap, uint64_t granule, uint64_t word0, uint64
 }
 
 /*
- * Can what a block begins with tell anything? With most it cannot: a pointer, or zeros. All
- * questions are asked without a branch: pointer or zero is a guess that a CPU loses. LOW, SIZE:
- * around all segments.
+ * Can what a block begins with tell anything? With most it cannot: a pointer, or zeros. It is asked
+ * without branches, since pointer or zero is a guess that a CPU loses; a wrong yes does no harm.
+ * LOW, SIZE: around all segments.
  */
 static inline bool may_tell(uint64_t low, uint64_t size, uint64_t user, uint64_t word0,
                             uint64_t word1, uint64_t usable)
 {
-    const uint64_t next = word0 ^ user >> 12, request = word1 + 3 * 8 + 1;
-    const bool link = (next == 0) | ((next % 16 == 0) & (next - low < size));
+    const uint64_t next = word0 ^ user >> 12;
+    const uint32_t half = (uint32_t)word0;
+    const bool link = (next == 0) | (next - low < size);
     const bool array = word0 - 1 < usable - 8;
-    const bool string =
-        (word0 <= word1) & (word1 < usable) & (request <= usable) & (request + 15 >= usable);
-    return link | array | string | is_text(word0);
+    /* vouch(): word1 + 25 is usable, or up to 15 less */
+    const bool string = (word0 <= word1) & (word1 - (usable - 40) <= 15);
+    const bool text = !(((half - 0x20202020u) | half) & 0x80808080u);
+    return link | array | string | text;
 }
 
 static void inspect(struct ms_heap *heap, const struct ms_window *window, uint64_t user,

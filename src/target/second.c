@@ -10,6 +10,7 @@
 
 /* One piece of work often follows another at once: to sleep between them takes longer. */
 #define PATIENCE_NS 100000u
+#define STACK_BYTES (512u << 10) /* address space may be short */
 #define AWAKE_NS    100000000u
 
 enum { IDLE, ASKED, TAKEN };
@@ -61,7 +62,11 @@ void ms_second_start(struct ms_second *second)
         return;
     sem_init(&second->asked, 0, 0);
     sem_init(&second->done, 0, 0);
-    second->there = pthread_create(&second->thread, NULL, run, second) == 0;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    second->there = pthread_create(&second->thread, &attributes, run, second) == 0;
+    pthread_attr_destroy(&attributes);
 }
 
 void ms_second_raise(struct ms_second *second)

@@ -110,7 +110,7 @@ static void check_line(const struct ms_scan *scan, size_t home, const uint64_t w
 {
     const struct zone_map *map = &scan->workers->map;
     const struct ms_segment *s = &scan->heap.segments.items[home];
-    const struct home at_home = {s->base, s->start - s->base, s->end - s->start, 2 * s->first};
+    const struct home at_home = ms_home_of(s);
     const uint64_t maybe = scan->workers->filter(words, map->low, map->span);
     uint8_t room[64 * 4 + MS_LINE_SPILL], *out = room;
     uint32_t found[64];
