@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "freeze.h"
@@ -42,7 +43,7 @@ static bool take(struct ms_second *second)
 static void *run(void *argument)
 {
     struct ms_second *second = argument;
-    atomic_store(&second->tid, gettid());
+    atomic_store(&second->tid, (int)syscall(SYS_gettid));
     for (;;) {
         await(&second->asked);
         if (!take(second))
