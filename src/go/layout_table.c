@@ -50,6 +50,7 @@ const struct ms_go_known_place ms_go_known_places[] = {
     {"runtime.mstats", "heapStats", 19, 24, 0, 3544},
     {"runtime.mstats", "heapStats", 25, 26, 0, 3520},
     {"runtime.p", "id", 17, 26, 0, 4},
+    {"runtime.sweepdata", "g", 17, 26, 8, 8},
 };
 /* clang-format on */
 const size_t ms_go_known_place_count = sizeof ms_go_known_places / sizeof *ms_go_known_places;

@@ -65,10 +65,9 @@ uint64_t ms_go_global(const struct ms_go *go, const char *name)
 {
     static const char prefix[] = "runtime.";
     uint64_t address = ms_symbols_address(go->symbols, name, NULL);
-    if (address || strncmp(name, prefix, sizeof prefix - 1) != 0)
-        return address;
     /* What a table of symbols does not name is not there; only without one is it looked for. */
-    if (ms_symbols_address(go->symbols, "runtime.firstmoduledata", NULL))
-        return 0;
-    return ms_go_find_global(go, name + sizeof prefix - 1);
+    if (address || ms_symbols_address(go->symbols, "runtime.firstmoduledata", NULL))
+        return address;
+    bool is_own = !strncmp(name, prefix, sizeof prefix - 1);
+    return ms_go_find_global(go, is_own ? name + sizeof prefix - 1 : name);
 }
