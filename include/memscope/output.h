@@ -11,6 +11,7 @@
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
 #include "memscope/path.h"
+#include "memscope/processes.h"
 #include "memscope/units.h"
 
 enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
@@ -72,5 +73,8 @@ void ms_path_text(const struct ms_view *view, const struct ms_image *image, cons
 json_t *ms_path_json(const struct ms_path_report *report);
 ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_heap *heap, const struct ms_path_report *report);
+
+void ms_processes_text(const struct ms_view *view, const struct ms_processes *processes);
+ms_result ms_processes_json_write(const struct ms_view *view, const struct ms_processes *processes);
 
 #endif

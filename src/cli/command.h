@@ -17,7 +17,8 @@
     COMMAND(heap, "live blocks by type or size, and what keeps them alive")                        \
     COMMAND(attach, "browse all of that on the terminal")                                          \
     COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
-    COMMAND(memstats, "account for every resident byte of the process")
+    COMMAND(memstats, "account for every resident byte of the process")                            \
+    COMMAND(ps, "list the processes that can be inspected")
 
 /*
  * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the
@@ -30,6 +31,7 @@ MS_COMMANDS(MS_DECLARE_COMMAND)
 /* Options that all commands have; options.c. */
 struct ms_common {
     const char *target; /* PID or core file */
+    bool targetless;    /* set by a command that takes none */
     const char *output; /* -o, or NULL */
     const char *exe, *sysroot;
     enum ms_color color;

@@ -14,7 +14,8 @@
  */
 #define MS_GO_READERS(READER)                                                                      \
     READER(modules)                                                                                \
-    READER(globals)
+    READER(globals)                                                                                \
+    READER(pacing)
 
 struct ms_go_fields {
     const char *reader;
