@@ -16,6 +16,7 @@
 #include "memscope/memstats.h"
 #include "memscope/path.h"
 #include "memscope/profile.h"
+#include "memscope/processes.h"
 #include "memscope/units.h"
 
 enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
@@ -112,5 +113,7 @@ ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t *
 ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
                                    const struct ms_heap *heap,
                                    const struct ms_goroutines_report *report, bool list);
+void ms_processes_text(const struct ms_view *view, const struct ms_processes *processes);
+ms_result ms_processes_json_write(const struct ms_view *view, const struct ms_processes *processes);
 
 #endif

@@ -26,7 +26,8 @@
     READER(stat_spans)                                                                             \
     READER(gctrace)                                                                                \
     READER(records)                                                                                \
-    READER(buckets)
+    READER(buckets)                                                                                \
+    READER(pacing)
 
 struct ms_go_fields {
     const char *reader;
@@ -82,7 +83,7 @@ ms_result ms_go_read_modules(struct ms_go *go, uint64_t address);
  */
 
 /* Address of a global that no symbol names, by the code that refers to it; 0: not known. NAME
- * without "runtime.". */
+ * without "runtime.", those of other packages with theirs. */
 uint64_t ms_go_find_global(const struct ms_go *go, const char *name);
 
 /* --- what is kept --------------------------------------------------------------------------------

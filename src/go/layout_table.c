@@ -189,6 +189,10 @@ const struct ms_go_known_place ms_go_known_places[] = {
     {"runtime.gcControllerState", "heapFree", 21, 26, 288, 8},
     {"runtime.gcControllerState", "heapGoal", 17, 17, 32, 8},
     {"runtime.gcControllerState", "heapGoal", 18, 18, 104, 8},
+    {"runtime.gcControllerState", "gcPercentHeapGoal|heapGoal", 17, 17, 32, 8},
+    {"runtime.gcControllerState", "gcPercentHeapGoal|heapGoal", 18, 19, 104, 8},
+    {"runtime.gcControllerState", "gcPercentHeapGoal|heapGoal", 20, 20, 48, 8},
+    {"runtime.gcControllerState", "gcPercentHeapGoal|heapGoal", 21, 26, 72, 8},
     {"runtime.gcControllerState", "heapInUse", 19, 19, 304, 8},
     {"runtime.gcControllerState", "heapInUse", 20, 20, 248, 8},
     {"runtime.gcControllerState", "heapInUse", 21, 26, 272, 8},
@@ -603,6 +607,12 @@ const struct ms_go_known_place ms_go_known_places[] = {
     {"runtime.workType|&runtime.work", "userForced", 23, 24, 336, 1},
     {"runtime.workType|&runtime.work", "userForced", 25, 25, 400, 1},
     {"runtime.workType|&runtime.work", "userForced", 26, 26, 536, 1},
+    {"runtime.mstats", "heap_inuse", 17, 18, 56, 8},
+    {"runtime.mstats", "numgc", 17, 18, 4280, 4},
+    {"runtime.mstats", "numgc", 19, 24, 7704, 4},
+    {"runtime.mstats", "numgc", 25, 26, 7680, 4},
+    {"runtime.p", "id", 17, 26, 0, 4},
+    {"runtime.sweepdata", "g", 17, 26, 8, 8},
 };
 /* clang-format on */
 const size_t ms_go_known_place_count = sizeof ms_go_known_places / sizeof *ms_go_known_places;
