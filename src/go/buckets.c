@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "memscope/goprofile.h"
+#include "layout.h"
 
 /* Cycles that are counted ahead: future[3] of struct memRecord, as long as there is a profile. */
 #define CYCLES 3u
@@ -23,6 +24,7 @@ static const struct ms_go_field record_fields[] = {
     RECORD("allocs", allocs),         RECORD("frees", frees), RECORD("alloc_bytes", alloc_bytes),
     RECORD("free_bytes", free_bytes), RECORD("", self),
 };
+MS_GO_EXPORT_FIELDS(records, record_fields)
 
 struct bucket_layout {
     struct ms_go_place next, kind, depth, self; /* of the bucket; the stack follows it */
@@ -34,6 +36,7 @@ static const struct ms_go_field bucket_fields[] = {
     BUCKET("allnext", next), BUCKET("typ", kind),    BUCKET("nstk", depth),
     BUCKET("", self),        TAIL("active", active), TAIL("future", future),
 };
+MS_GO_EXPORT_FIELDS(buckets, bucket_fields)
 
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
 
@@ -130,8 +133,8 @@ static ms_result read_list(struct reading *reading, uint64_t address)
         if ((to->list.count & (to->list.count - 1)) == 0)
             passed = address;
         MS_TRY(read_bucket(reading, address, &address, &read));
-        to->complete = read && address != passed && to->list.count < BUCKETS_MOST &&
-                       to->pcs.count < PCS_MOST;
+        to->complete =
+            read && address != passed && to->list.count < BUCKETS_MOST && to->pcs.count < PCS_MOST;
     }
     return NULL;
 }
@@ -190,9 +193,10 @@ ms_result ms_go_buckets_read(struct ms_go *go, struct ms_go_buckets *buckets)
     uint8_t disabled = 0;
     if (!read_global(go, "runtime.mbuckets", &first, sizeof first) ||
         !read_global(go, "runtime.MemProfileRate", &buckets->rate, sizeof buckets->rate))
-        return ms_error(MS_TARGET,
-                        "%s: the memory profile of this %s program cannot be found: it has no symbols",
-                        go->image->origin, go->version);
+        return ms_error(
+            MS_TARGET,
+            "%s: the memory profile of this %s program cannot be found: it has no symbols",
+            go->image->origin, go->version);
     read_global(go, "runtime.disableMemoryProfiling", &disabled, sizeof disabled);
     buckets->disabled = disabled != 0;
     struct reading reading = {.go = go, .to = buckets};

@@ -2,6 +2,7 @@
 #include "goroutines.h"
 
 #include <string.h>
+#include "layout.h"
 
 #define MACHINES_MOST   (1u << 20)
 #define GOROUTINES_MOST (1u << 27)
@@ -71,6 +72,7 @@ static const struct ms_go_field fields[] = {
     M_FIELD("vdsoSP", vdso_sp),
     M_FIELD("alllink", next),
 };
+MS_GO_EXPORT_FIELDS(goroutines, fields)
 
 #define D_FIELD(path, into) MS_GO_FIELD(struct go_stack_layout, "runtime._defer", path, into)
 static const struct ms_go_field stack_fields[] = {
@@ -81,6 +83,7 @@ static const struct ms_go_field stack_fields[] = {
     D_FIELD("link", defer_link),
     D_FIELD("heap", defer_heap),
 };
+MS_GO_EXPORT_FIELDS(stacks, stack_fields)
 
 /* --- threads ------------------------------------------------------------------------------------
  */
@@ -222,6 +225,25 @@ static bool is_system(const struct ms_go_goroutines *all, uint64_t start, bool c
     }
 }
 
+/* waitReason.isIdleInSynctest(), for reasons that are not called durable themselves. */
+static bool is_durable(const char *reason)
+{
+    static const char *const durable[] = {
+        "chan receive (nil chan)",
+        "chan send (nil chan)",
+        "select (no cases)",
+        "sleep",
+        "sync.Cond.Wait",
+        "coroutine",
+        "synctest.Run",
+        "synctest.Wait",
+    };
+    for (size_t i = 0; i < sizeof durable / sizeof *durable; i++)
+        if (!strcmp(reason, durable[i]))
+            return true;
+    return false;
+}
+
 /* --- all of them --------------------------------------------------------------------------------
  */
 
@@ -252,6 +274,7 @@ static void read_goroutine(const struct ms_go_goroutines *all, const struct layo
     bool waits = goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_LEAKED;
     if (waits && reason)
         goroutine->state = goroutine->wait_reason = reason_text(all, reason);
+    goroutine->durable = bubble && goroutine->wait_reason && is_durable(goroutine->wait_reason);
     uint64_t since = field(g, layout->since), now = go->image->taken_ns;
     if ((goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_SYSCALL) && since &&
         since < now)

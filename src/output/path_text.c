@@ -17,6 +17,7 @@ const char *const ms_evidence_texts[MS_EVIDENCES] = {
     [MS_BY_POINTER] = "by a pointer to it",
     [MS_BY_CONTAINER] = "by the container that holds it",
     [MS_BY_VTABLE] = "by its vtable",
+    [MS_BY_HEADER] = "by the type that the runtime keeps",
 };
 
 const char *ms_block_class_text(const char *class)
