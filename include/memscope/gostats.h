@@ -10,7 +10,7 @@
 #include "memscope/goheap.h"
 
 /*
- * The numbers of runtime.MemStats, in its order: its field, its name in the report of gops (NULL:
+ * The numbers of runtime.MemStats, in gops' order: its field, its name in the report of gops (NULL:
  * gops does not show it), and how they are shown: 's' a size in bytes, 'n' a count, 't' a time in
  * nanoseconds since 1970, 'd' a duration in nanoseconds, 'b' a truth.
  */
@@ -34,8 +34,8 @@
     STAT(MCACHE_INUSE, "MCacheInuse", "stack-mcache-inuse", 's')                                                   \
     STAT(MCACHE_SYS, "MCacheSys", "stack-mcache-sys", 's')                                                         \
     STAT(BUCKHASH_SYS, "BuckHashSys", NULL, 's')                                                                   \
-    STAT(GC_SYS, "GCSys", "gc-sys", 's')                                                                           \
     STAT(OTHER_SYS, "OtherSys", "other-sys", 's')                                                                  \
+    STAT(GC_SYS, "GCSys", "gc-sys", 's')                                                                           \
     STAT(NEXT_GC, "NextGC", "next-gc", 's')                                                                        \
     STAT(LAST_GC, "LastGC", "last-gc", 't')                                                                        \
     STAT(PAUSE_TOTAL, "PauseTotalNs", "gc-pause-total", 'd')                                                       \
