@@ -103,13 +103,13 @@ def as_the_process_reads_it(version):
     target.check_unharmed()
 
 
-@cases(*golang.versions())
+@cases(golang.versions()[0], golang.versions()[-1])
 def without_a_collector(version):
     mine = compare(start(version, 1, "off", 100, environment={"GOMAXPROCS": "7"}))
     check_equal((mine["pacing"]["gc_percent"], mine["pacing"]["gomaxprocs"]), (-1, 7), "settings")
 
 
-@cases(*[v for v in golang.versions() if golang.minor(v) >= 19])
+@cases(*[v for v in (golang.versions()[0], golang.versions()[-1]) if golang.minor(v) >= 19])
 def with_a_memory_limit(version):
     mine = compare(start(version, 1, "off", 20, environment={"GOMEMLIMIT": "200MiB"}))
     check_equal(mine["pacing"]["memory_limit"], 200 << 20, "limit")
@@ -142,7 +142,7 @@ def while_it_runs(version):
     """A collector at work: what only grows is between before and after, and sums are sums."""
     target = start(version, 1, 100, 10)
     check_equal(ask(target, "b"), "done", "answer")
-    for _ in range(ROUNDS):
+    for _ in range(5):
         before, mine, after = read(target), ours(target), read(target)
         for name in GROWING:
             check(before[name] <= mine[name] <= after[name],
