@@ -113,7 +113,7 @@ static struct ms_error *account(struct ms_inspection *in)
     struct ms_reach reach = {0};
     if (own->scan->heap.allocator)
         MS_TRY(ms_mark(own->scan, &reach));
-    MS_TRY(ms_memstats(own->scan, own->image, &reach, &in->own.memstats));
+    MS_TRY(ms_memstats(own->scan, own->image, &reach, NULL, NULL, &in->own.memstats));
     MS_TRY(ms_memory_map(own->scan, own->image, &in->own.map));
     if (own->scan->heap.allocator) {
         MS_TRY(ms_heap_map(own->scan, &in->own.heap_map));
