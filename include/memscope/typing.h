@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "memscope/frames.h"
+#include "memscope/gotypes.h"
 #include "memscope/graph.h"
 #include "memscope/types.h"
 
@@ -61,6 +62,9 @@ struct ms_block_type ms_block_type(const struct ms_typing *typing, uint64_t star
  * same words, so pointers may be compared. NULL when the type is not known.
  */
 const char *ms_block_type_text(struct ms_typing *typing, const struct ms_block_type *what);
+
+/* Go's types, as long as TYPING; NULL: it is of no Go heap. */
+struct ms_go_types *ms_typing_go_types(const struct ms_typing *typing);
 
 /* How much is typed, by evidence; [MS_BY_NOTHING] is what is not. Blocks in scope. */
 void ms_typing_share(const struct ms_typing *typing, struct ms_tally share[MS_EVIDENCES]);

@@ -19,6 +19,7 @@ static const uint16_t classes[] = {
 #define WORDS_LOOKED_AT 4096u
 #define OVERFLOWS_MAX (1u << 20)
 #define ROUNDS_MAX 8u
+#define CALLS_MAX 32u
 
 /* A live object. */
 struct object {
@@ -261,10 +262,11 @@ static const struct ms_type *closure_type(struct ms_go_typing *g, uint64_t code,
     const uint64_t *known = ms_map_get(&g->closures, code, size);
     if (known)
         return ms_type_by_id(g->shapes.types, (uint32_t)*known);
-    uint64_t offset = 0;
-    const char *function = g->t->symbols ? ms_symbols_name(g->t->symbols, code, &offset) : NULL;
+    struct ms_go_call calls[CALLS_MAX]; /* the last is the function itself, others are inlined in it */
+    const unsigned count = ms_go_calls_at(g->heap->functions, code, calls, CALLS_MAX);
+    const bool found = count && calls[count - 1].entry == code;
     ms_auto_free char *name = NULL;
-    if (asprintf(&name, "closure%s%s", function && !offset ? " " : "", function && !offset ? function : "") < 0) {
+    if (asprintf(&name, "closure%s%s", found ? " " : "", found ? calls[count - 1].function : "") < 0) {
         name = NULL;
         return NULL;
     }

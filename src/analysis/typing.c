@@ -176,6 +176,11 @@ struct ms_block_type ms_block_type(const struct ms_typing *t, uint64_t start)
     return what;
 }
 
+struct ms_go_types *ms_typing_go_types(const struct ms_typing *t)
+{
+    return t && t->go ? t->go->go_types : NULL;
+}
+
 void ms_typing_share(const struct ms_typing *t, struct ms_tally share[MS_EVIDENCES])
 {
     memcpy(share, t->share, sizeof t->share);
