@@ -53,6 +53,12 @@ ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols,
                      struct ms_types *types, struct ms_go **go);
 void ms_go_close(struct ms_go *go);
 
+/*
+ * Does the executable of process PID say that Go has built it? The process is not touched. No sure thing: to
+ * decide how much of its memory to ask for.
+ */
+bool ms_go_is_process(pid_t pid);
+
 /* Address of a global of the runtime, "runtime.mheap_", or 0: not known. */
 uint64_t ms_go_global(const struct ms_go *go, const char *name);
 

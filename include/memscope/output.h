@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "memscope/goheap.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
@@ -42,8 +43,9 @@ struct ms_escaped {
 void ms_escape(const uint8_t *bytes, size_t size, bool quoted, struct ms_escaped *escaped);
 void ms_escape_point(uint32_t point, char text[MS_ESCAPED]);
 
+/* HEAP is malloc's, and GO Go's in a Go program, else NULL. */
 void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
-                   const struct ms_leak_report *report);
+                   const struct ms_leak_report *report, const struct ms_go_heap *go);
 /* With RETAINERS and LIST, the lists of them and of every block too. The only error is lack of memory. */
 ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_scan *scan,
                        const struct ms_heap_report *report, bool retainers, bool list);
@@ -52,7 +54,7 @@ void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, 
 
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
-json_t *ms_leaks_json(const struct ms_leak_report *report);
+json_t *ms_leaks_json(const struct ms_leak_report *report, const struct ms_go_heap *go);
 json_t *ms_heap_json(const struct ms_heap_report *report);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
@@ -63,7 +65,7 @@ json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *s
  */
 ms_result ms_leaks_json_write(const struct ms_view *view, const struct ms_image *image,
                               const struct ms_heap *heap, const struct ms_leak_report *report,
-                              bool list);
+                              const struct ms_go_heap *go, bool list);
 ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_scan *scan, const struct ms_heap_report *report, bool list);
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,

@@ -67,7 +67,7 @@ static struct ms_error *classify(struct builder *b, uint64_t start, struct ms_pa
         MS_TRY(find_leader(b, start, &leader));
         kind = leader && leader->start != start ? MS_INDIRECT : MS_DEFINITE;
     }
-    block->class = ms_leak_names[kind];
+    block->class = b->scan->go && kind != MS_REACHABLE ? "unreachable" : ms_leak_names[kind];
     return NULL;
 }
 

@@ -24,6 +24,8 @@ void ms_write_quoted(FILE *out, const uint8_t *bytes, size_t size);
 
 /* "12.3 MiB in 4,567 blocks" */
 void ms_write_tally(FILE *out, const struct ms_tally *tally);
+/* The same of a language that has objects. */
+void ms_write_objects(FILE *out, const struct ms_tally *tally);
 
 /* Where the figures come from: target, allocator, pause; then what is not certain. */
 void ms_write_footer(const struct ms_view *view, const struct ms_image *image,
