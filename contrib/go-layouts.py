@@ -21,7 +21,7 @@ from harness import Target  # noqa: E402
 import json  # noqa: E402
 
 TABLE = os.path.join(TOP, "src", "go", "layout_table.c")
-PROGRAMS = ("objects",)  # between them, all types that readers ask for
+PROGRAMS = ("busy",)  # between them, all types that readers ask for
 
 HEAD = """/* Layouts of the runtime's structures by version of Go: made by contrib/go-layouts.py, not by hand. */
 #include "layout.h"

@@ -1,4 +1,5 @@
-/* Profiles: stacks with figures, as pprof's profile.proto knows them; what they are of is for who fills them. */
+/* Profiles: stacks with figures, as pprof's profile.proto knows them; what they are of is for who
+ * fills them. */
 #ifndef MEMSCOPE_PROFILE_H
 #define MEMSCOPE_PROFILE_H
 
@@ -23,7 +24,8 @@ struct ms_profile_line {
     uint32_t function; /* an index */
     int64_t line;      /* 0: not known */
 };
-/* A place in the code: its lines are those of the calls that were inlined there, innermost first. */
+/* A place in the code: its lines are those of the calls that were inlined there, innermost first.
+ */
 struct ms_profile_location {
     uint64_t address; /* of the call itself, or 0: a name only */
     size_t first_line, line_count;
@@ -48,10 +50,10 @@ struct ms_profile_mapping {
 struct ms_profile {
     struct ms_profile_unit units[MS_PROFILE_VALUES], period_unit;
     unsigned unit_count;
-    uint32_t usual; /* the type that pprof shows unless asked: a string, or 0 for the last */
-    int64_t period; /* mean distance of samples, in its unit */
+    uint32_t usual;  /* the type that pprof shows unless asked: a string, or 0 for the last */
+    int64_t period;  /* mean distance of samples, in its unit */
     int64_t time_ns; /* when the target was looked at, since 1970 */
-    MS_VECTOR(char *) strings; /* owned */
+    MS_VECTOR(char *) strings;        /* owned */
     MS_VECTOR(uint32_t) functions_of; /* by string: 1 + the function of this name, or 0 */
     MS_VECTOR(struct ms_profile_function) functions;
     MS_VECTOR(struct ms_profile_line) lines;
@@ -60,7 +62,7 @@ struct ms_profile {
     MS_VECTOR(size_t) frames; /* indices of locations, innermost first */
     MS_VECTOR(struct ms_profile_label) labels;
     MS_VECTOR(struct ms_profile_mapping) mappings; /* sorted */
-    void *index; /* of strings, private */
+    void *index;                                   /* of strings, private */
 };
 
 /* All errors of these are lack of memory. */

@@ -18,7 +18,9 @@
     COMMAND(attach, "browse all of that on the terminal")                                          \
     COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
     COMMAND(memstats, "account for every resident byte of the process")                            \
-    COMMAND(profile, "write a profile of the heap for pprof")
+    COMMAND(goroutines, "what the goroutines of a Go program are doing, grouped by stack")          \
+    COMMAND(gctrace, "what GODEBUG=gctrace=1 would print, of a Go process that runs without it")    \
+    COMMAND(profile, "write a profile for pprof: of the heap, of goroutines")
 
 /*
  * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the

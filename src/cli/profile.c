@@ -16,9 +16,10 @@ struct profile_options {
     const struct profile_type *type;
 };
 
-/* Fills PROFILE, which has no figures yet; what is only partly there makes the image incomplete, and warns. */
+/* Fills PROFILE, which has no figures yet; what is only partly there makes the image incomplete,
+ * and warns. */
 typedef ms_result fill_function(struct ms_session *session, struct ms_profile *profile);
-static fill_function fill_heap, fill_allocs, fill_leaks;
+static fill_function fill_heap, fill_allocs, fill_goroutine, fill_leaks;
 
 /* What a profile may be of. */
 static const struct profile_type {
@@ -28,14 +29,18 @@ static const struct profile_type {
 } types[] = {
     {"heap", fill_heap, MS_WANT_FULL},
     {"allocs", fill_allocs, MS_WANT_FULL},
+    {"goroutine", fill_goroutine, MS_WANT_FULL},
     {"leaks", fill_leaks, MS_WANT_LEAN},
 };
 #define TYPES (sizeof types / sizeof *types)
 
 static const struct argp_option options[] = {
     {"type", KEY_TYPE, "TYPE", 0,
-     "What it is of. Of Go programs: heap or allocs (live and all allocations by stack, as the program "
-     "itself counts them: those of /debug/pprof). Of others: leaks (lost blocks by type). (heap)",
+     "What it is of. Of Go programs: heap or allocs (live and all allocations by stack, as the "
+     "program "
+     "itself counts them), goroutine (all of them by stack): as /debug/pprof has them. Of others: "
+     "leaks "
+     "(lost blocks by type). (heap)",
      0},
     {0},
 };
@@ -76,8 +81,10 @@ static const struct argp argp = {
     options,
     parse,
     "TARGET",
-    "Writes a profile of TARGET in the form of pprof (`go tool pprof FILE'): to FILE with -o, or to "
-    "standard output. TARGET is a PID or an ELF core file; a process is stopped for a moment and goes "
+    "Writes a profile of TARGET in the form of pprof (`go tool pprof FILE'): to FILE with -o, or "
+    "to "
+    "standard output. TARGET is a PID or an ELF core file; a process is stopped for a moment and "
+    "goes "
     "on unharmed.\v"
     "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the profile is "
     "incomplete; what is missing is said on standard error.",
@@ -86,14 +93,13 @@ static const struct argp argp = {
     NULL,
 };
 
-static ms_result require_go(const struct ms_session *session)
+static ms_result require_go(const struct ms_session *session, const char *so)
 {
     if (session->go)
         return NULL;
     return ms_error(MS_TARGET,
-                    "%s is no Go program: it keeps no profile of its allocations. There is: "
-                    "memscope profile --type leaks",
-                    session->image->origin);
+                    "%s is no Go program: %s. What there is of it: memscope profile --type leaks",
+                    session->image->origin, so);
 }
 
 static ms_result check_buckets(struct ms_session *session, const struct ms_go_buckets *buckets)
@@ -111,15 +117,16 @@ static ms_result check_buckets(struct ms_session *session, const struct ms_go_bu
                       buckets->list.count);
     }
     if (buckets->rate <= 0)
-        ms_image_warn(session->image, "runtime.MemProfileRate is %lld: the program profiles no "
-                                      "allocations any more",
+        ms_image_warn(session->image,
+                      "runtime.MemProfileRate is %lld: the program profiles no "
+                      "allocations any more",
                       (long long)buckets->rate);
     return NULL;
 }
 
 static ms_result fill_from_buckets(struct ms_session *session, struct ms_profile *profile)
 {
-    MS_TRY(require_go(session));
+    MS_TRY(require_go(session, "it keeps no profile of its allocations"));
     struct ms_go_functions *functions;
     MS_TRY(ms_go_functions_new(session->go, &functions));
     struct ms_go_buckets buckets = {0};
@@ -142,6 +149,36 @@ static ms_result fill_allocs(struct ms_session *session, struct ms_profile *prof
 {
     MS_TRY(fill_from_buckets(session, profile));
     return ms_profile_string(profile, "alloc_space", &profile->usual);
+}
+
+static ms_result fill_from_goroutines(struct ms_session *session, struct ms_go_functions *functions,
+                                      struct ms_profile *profile)
+{
+    struct ms_go_goroutines *goroutines;
+    MS_TRY(ms_go_goroutines_new(session->go, functions, &goroutines));
+    struct ms_go_groups groups = {0};
+    struct ms_error *error = ms_go_group(goroutines, false, &groups);
+    if (!error)
+        error = ms_go_goroutine_profile(goroutines, &groups, profile);
+    if (goroutines->unreadable || groups.incomplete) {
+        session->image->incomplete = true;
+        ms_image_warn(session->image,
+                      "%zu goroutines could not be read, and the stacks of %llu not to their end",
+                      goroutines->unreadable, (unsigned long long)groups.incomplete);
+    }
+    ms_go_groups_free(&groups);
+    ms_go_goroutines_free(goroutines);
+    return error;
+}
+
+static ms_result fill_goroutine(struct ms_session *session, struct ms_profile *profile)
+{
+    MS_TRY(require_go(session, "it has no goroutines"));
+    struct ms_go_functions *functions;
+    MS_TRY(ms_go_functions_new(session->go, &functions));
+    struct ms_error *error = fill_from_goroutines(session, functions, profile);
+    ms_go_functions_free(functions);
+    return error;
 }
 
 static ms_result fill_leaks(struct ms_session *session, struct ms_profile *profile)

@@ -130,8 +130,8 @@ static ms_result read_list(struct reading *reading, uint64_t address)
         if ((to->list.count & (to->list.count - 1)) == 0)
             passed = address;
         MS_TRY(read_bucket(reading, address, &address, &read));
-        to->complete = read && address != passed && to->list.count < BUCKETS_MOST &&
-                       to->pcs.count < PCS_MOST;
+        to->complete =
+            read && address != passed && to->list.count < BUCKETS_MOST && to->pcs.count < PCS_MOST;
     }
     return NULL;
 }
@@ -190,9 +190,10 @@ ms_result ms_go_buckets_read(struct ms_go *go, struct ms_go_buckets *buckets)
     uint8_t disabled = 0;
     if (!read_global(go, "runtime.mbuckets", &first, sizeof first) ||
         !read_global(go, "runtime.MemProfileRate", &buckets->rate, sizeof buckets->rate))
-        return ms_error(MS_TARGET,
-                        "%s: the memory profile of this %s program cannot be found: it has no symbols",
-                        go->image->origin, go->version);
+        return ms_error(
+            MS_TARGET,
+            "%s: the memory profile of this %s program cannot be found: it has no symbols",
+            go->image->origin, go->version);
     read_global(go, "runtime.disableMemoryProfiling", &disabled, sizeof disabled);
     buckets->disabled = disabled != 0;
     struct reading reading = {.go = go, .to = buckets};

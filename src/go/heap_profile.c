@@ -12,7 +12,8 @@ static bool starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* Is the code at the return address PC the runtime's? runtime.FuncForPC() is asked, without a step back. */
+/* Is the code at the return address PC the runtime's? runtime.FuncForPC() is asked, without a step
+ * back. */
 static bool in_runtime(struct ms_go *go, struct ms_go_functions *functions, uint64_t pc)
 {
     struct ms_go_call call;

@@ -12,7 +12,13 @@
  *
  *     MS_GO_EXPORT_FIELDS(spans, span_fields)
  */
-#define MS_GO_READERS(READER) READER(modules) READER(pointers) READER(roots) READER(spans) READER(types)
+#define MS_GO_READERS(READER)                                                                      \
+    READER(modules)                                                                                \
+    READER(globals)                                                                                \
+    READER(pointers)                                                                               \
+    READER(roots)                                                                                  \
+    READER(spans)                                                                                  \
+    READER(types)
 
 struct ms_go_fields {
     const char *reader;
@@ -64,11 +70,23 @@ uint64_t ms_go_find_module(const struct ms_image *image);
 /* Fills GO->modules from the one at ADDRESS on. */
 ms_result ms_go_read_modules(struct ms_go *go, uint64_t address);
 
+/* --- globals.c ----------------------------------------------------------------------------------
+ */
+
+/* Address of a global that no symbol names, by the code that refers to it; 0: not known. NAME
+ * without "runtime.". */
+uint64_t ms_go_find_global(const struct ms_go *go, const char *name);
+
 /* --- what is kept --------------------------------------------------------------------------------
  */
 
+struct ms_go_found {
+    const char *name; /* without "runtime."; static */
+    uint64_t address;
+};
 struct ms_go_layouts {
-    struct ms_go_globals *globals; /* addresses found without symbols; NULL: not looked for */
+    bool searched;                         /* for the globals that no symbol names */
+    MS_VECTOR(struct ms_go_found) globals; /* those that were found */
 };
 void ms_go_layouts_free(struct ms_go_layouts *layouts);
 

@@ -1,15 +1,19 @@
-/* Stacks of return addresses as locations of a profile, after profileBuilder of src/runtime/pprof/proto.go. */
+/* Stacks of return addresses as locations of a profile, after profileBuilder of
+ * src/runtime/pprof/proto.go. */
 #include <search.h>
 #include <string.h>
 
 #include "memscope/goprofile.h"
 
-/* Calls that may have been inlined into each other at one address. */
-#define INLINED_MOST 64u
+/* Frames of stacks in profiles: debug.profstackdepth, and len(StackRecord{}.Stack0) before. */
+#define DEEP_STACKS_SINCE 23u
+#define DEEP_STACK        128u
+#define SHALLOW_STACK     32u
 
-/* A frame of a stack: one return address has one, as the runtime records those of inlined calls too. */
+/* A frame of a stack: one return address has one, as the runtime records those of inlined calls
+ * too. */
 struct frame {
-    uint64_t pc;      /* as it is in the stack; 0: lost when the stack was cut, and found again */
+    uint64_t pc;      /* as it is in the stack; 0: not on it: of a call around the one that is */
     uint64_t address; /* of the call */
     struct ms_go_call call;
     bool found; /* CALL is valid: it is Go code */
@@ -26,8 +30,8 @@ struct ms_go_locator {
     struct ms_go *go;
     struct ms_go_functions *functions;
     struct ms_profile *profile;
-    void *known; /* struct known by pc, of tsearch() */
-    MS_VECTOR(struct frame) frames;
+    void *known;                    /* struct known by pc, of tsearch() */
+    MS_VECTOR(struct frame) frames; /* of one stack */
 };
 
 static int compare(const void *a, const void *b)
@@ -71,30 +75,39 @@ static ms_result add_frame(struct ms_go_locator *locator, const struct frame *fr
     return NULL;
 }
 
+/* The calls around one, of CALLS at ADDRESS; COUNT with that itself. */
+static ms_result add_outer(struct ms_go_locator *locator, uint64_t address,
+                           const struct ms_go_call *calls, unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        struct frame outer = {.address = address, .call = calls[i], .found = true};
+        MS_TRY(add_frame(locator, &outer));
+    }
+    return NULL;
+}
+
 /*
- * The frames of a stack. A stack that was cut between calls inlined into each other has those around the
- * last one added again (runtime_expandFinalInlineFrame).
+ * The frames of a stack. A stack that was cut between calls inlined into each other has those
+ * around the last one added again (runtime_expandFinalInlineFrame).
  */
 static ms_result expand(struct ms_go_locator *locator, const uint64_t *pcs, size_t count)
 {
-    struct ms_go_call calls[INLINED_MOST];
+    struct ms_go_call calls[MS_GO_INLINED_MOST];
     locator->frames.count = 0;
     for (size_t i = 0; i < count; i++) {
-        unsigned most = i + 1 == count ? INLINED_MOST : 1;
+        unsigned most = i + 1 == count ? MS_GO_INLINED_MOST : 1;
         unsigned found = ms_go_calls_at(locator->functions, pcs[i] - 1, calls, most);
         struct frame frame = {.pc = pcs[i], .address = pcs[i] - 1, .found = found > 0};
         if (found)
             frame.call = *calls;
         MS_TRY(add_frame(locator, &frame));
-        for (unsigned k = 1; k < found; k++) {
-            struct frame outer = {.address = pcs[i] - 1, .call = calls[k], .found = true};
-            MS_TRY(add_frame(locator, &outer));
-        }
+        MS_TRY(add_outer(locator, frame.address, calls, found));
     }
     return NULL;
 }
 
-/* Was the call of FRAME inlined into that of OUTER, which follows it on the stack? (pcDeck.tryAdd) */
+/* Was the call of FRAME inlined into that of OUTER, which follows it on the stack? (pcDeck.tryAdd)
+ */
 static bool belongs(const struct frame *frame, const struct frame *outer)
 {
     return frame->found && outer->found && frame->call.inlined &&
@@ -138,9 +151,9 @@ static ms_result make_location(struct ms_go_locator *locator, const struct frame
     return ms_error_nomem("a profile");
 }
 
-ms_result ms_go_locate(struct ms_go_locator *locator, const uint64_t *pcs, size_t count)
+/* Makes locations of all frames, and frames of the last sample of them. */
+static ms_result locate_frames(struct ms_go_locator *locator)
 {
-    MS_TRY(expand(locator, pcs, count));
     const struct frame *frame = locator->frames.items, *end = frame + locator->frames.count;
     while (frame < end) {
         if (is_exit(frame)) {
@@ -161,4 +174,46 @@ ms_result ms_go_locate(struct ms_go_locator *locator, const uint64_t *pcs, size_
         frame += taken < (size_t)(end - frame) ? taken : (size_t)(end - frame);
     }
     return NULL;
+}
+
+ms_result ms_go_locate(struct ms_go_locator *locator, const uint64_t *pcs, size_t count)
+{
+    MS_TRY(expand(locator, pcs, count));
+    return locate_frames(locator);
+}
+
+/* Wrappers are no calls that anyone wrote, but where they panic (elideWrapperCalling). */
+static bool is_hidden(const struct ms_go_call *call, uint8_t callee)
+{
+    return call->id == MS_GO_WRAPPER &&
+           !(callee == MS_GO_GOPANIC || callee == MS_GO_SIGPANIC || callee == MS_GO_PANICWRAP);
+}
+
+/* runtime.Callers() records so many; what was inlined around the last of them is found again. */
+static size_t depth_limit(const struct ms_go *go)
+{
+    return go->minor >= DEEP_STACKS_SINCE ? DEEP_STACK : SHALLOW_STACK;
+}
+
+ms_result ms_go_locate_calls(struct ms_go_locator *locator, const uint64_t *calls, size_t count)
+{
+    struct ms_go_call at[MS_GO_INLINED_MOST];
+    size_t limit = depth_limit(locator->go);
+    uint8_t callee = MS_GO_NORMAL;
+    locator->frames.count = 0;
+    for (size_t i = 0; i < count && locator->frames.count < limit; i++) {
+        unsigned found = ms_go_calls_at(locator->functions, calls[i], at, MS_GO_INLINED_MOST);
+        struct frame frame = {.pc = calls[i] + 1, .address = calls[i]};
+        if (!found)
+            MS_TRY(add_frame(locator, &frame));
+        for (unsigned k = 0; k < found; callee = at[k++].id) {
+            if (is_hidden(&at[k], callee))
+                continue;
+            frame.call = at[k];
+            frame.found = true;
+            MS_TRY(add_frame(locator, &frame));
+            frame.pc = 0;
+        }
+    }
+    return locate_frames(locator);
 }

@@ -44,6 +44,8 @@ ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols,
 
 void ms_go_layouts_free(struct ms_go_layouts *layouts)
 {
+    if (layouts)
+        ms_vector_free(&layouts->globals);
     free(layouts);
 }
 
@@ -61,5 +63,12 @@ void ms_go_close(struct ms_go *go)
 
 uint64_t ms_go_global(const struct ms_go *go, const char *name)
 {
-    return ms_symbols_address(go->symbols, name, NULL);
+    static const char prefix[] = "runtime.";
+    uint64_t address = ms_symbols_address(go->symbols, name, NULL);
+    if (address || strncmp(name, prefix, sizeof prefix - 1) != 0)
+        return address;
+    /* What a table of symbols does not name is not there; only without one is it looked for. */
+    if (ms_symbols_address(go->symbols, "runtime.firstmoduledata", NULL))
+        return 0;
+    return ms_go_find_global(go, name + sizeof prefix - 1);
 }

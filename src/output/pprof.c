@@ -1,4 +1,5 @@
-/* Profiles as files of pprof: profile.proto (github.com/google/pprof/proto), encoded here and packed by zlib. */
+/* Profiles as files of pprof: profile.proto (github.com/google/pprof/proto), encoded here and
+ * packed by zlib. */
 #include <stdio.h>
 #include <string.h>
 #include <zlib.h>
@@ -6,12 +7,27 @@
 #include "memscope/output.h"
 
 /* Numbers of fields, by message. */
-enum { PROFILE_SAMPLE_TYPE = 1, PROFILE_SAMPLE, PROFILE_MAPPING, PROFILE_LOCATION, PROFILE_FUNCTION, PROFILE_STRING };
+enum {
+    PROFILE_SAMPLE_TYPE = 1,
+    PROFILE_SAMPLE,
+    PROFILE_MAPPING,
+    PROFILE_LOCATION,
+    PROFILE_FUNCTION,
+    PROFILE_STRING
+};
 enum { PROFILE_TIME = 9, PROFILE_PERIOD_TYPE = 11, PROFILE_PERIOD = 12, PROFILE_DEFAULT_TYPE = 14 };
 enum { UNIT_TYPE = 1, UNIT_UNIT };
 enum { SAMPLE_LOCATION = 1, SAMPLE_VALUE, SAMPLE_LABEL };
 enum { LABEL_KEY = 1, LABEL_TEXT, LABEL_NUMBER };
-enum { MAPPING_ID = 1, MAPPING_START, MAPPING_END, MAPPING_OFFSET, MAPPING_FILE, MAPPING_BUILD_ID, MAPPING_HAS_FUNCTIONS };
+enum {
+    MAPPING_ID = 1,
+    MAPPING_START,
+    MAPPING_END,
+    MAPPING_OFFSET,
+    MAPPING_FILE,
+    MAPPING_BUILD_ID,
+    MAPPING_HAS_FUNCTIONS
+};
 enum { LOCATION_ID = 1, LOCATION_MAPPING, LOCATION_ADDRESS, LOCATION_LINE };
 enum { LINE_FUNCTION = 1, LINE_LINE };
 enum { FUNCTION_ID = 1, FUNCTION_NAME, FUNCTION_SYSTEM_NAME, FUNCTION_FILE, FUNCTION_START_LINE };
@@ -19,9 +35,9 @@ enum { FUNCTION_ID = 1, FUNCTION_NAME, FUNCTION_SYSTEM_NAME, FUNCTION_FILE, FUNC
 /* Wire types of protocol buffers. */
 enum { VARINT = 0, BYTES = 2 };
 
-#define CHUNK       (1u << 15)
+#define CHUNK (1u << 15)
 /* Window bits for zlib's largest window, and for a gzip header. */
-#define GZIP_WINDOW (15 + 16)
+#define GZIP_WINDOW  (15 + 16)
 #define MEMORY_LEVEL 8
 
 /* A message in the making. */
@@ -158,7 +174,8 @@ static ms_result write_mapping(struct writer *writer, const struct ms_profile_ma
     return write_field(writer, PROFILE_MAPPING);
 }
 
-static ms_result write_location(struct writer *writer, const struct ms_profile *profile, size_t index)
+static ms_result write_location(struct writer *writer, const struct ms_profile *profile,
+                                size_t index)
 {
     const struct ms_profile_location *location = &profile->locations.items[index];
     size_t mapping = ms_profile_mapping_at(profile, location->address);

@@ -5,7 +5,9 @@ both files. Locations are compared whole: address, mapping, and each inlined cal
 """
 
 import os
+import pty
 import re
+import struct
 import subprocess
 import sys
 
@@ -14,7 +16,7 @@ import harness
 from harness import cases, check, check_equal, test
 
 SAMPLE = re.compile(r"^((?: +-?\d+)+): ?((?:\d+ )*)$")
-LABELS = re.compile(r"^ {16}(\S+)$")
+LABELS = re.compile(r"^ {16}(\S.*)$")
 LOCATION = re.compile(r"^ +(\d+): (0x[0-9a-f]+) (?:M=(\d+) )?(.*)$")
 
 
@@ -113,6 +115,147 @@ def same_as_the_program_says_at_every_allocation(version):
     heap = check_program(golang.go_program("profile", version), "twice", 20, 1, 100)
     for function in ("main.innermost", "main.even", "main.closures.func1", "main.drop"):
         check(function in heap.functions(), "no %s in the profile" % function)
+
+
+# Samples that only come about when the program writes its profile.
+WRITING = re.compile(r"^(os\.|runtime/pprof\.|runtime\.(newm|allocm|startm|wakep|mstart|malg|newproc))")
+
+
+def in_writing(key):
+    return any(WRITING.match(line) for location in key[0] for line in location[2:])
+
+
+@cases(*golang.versions())
+def before_the_first_collection(version):
+    """All that was allocated so far is published when somebody asks."""
+    target, directory = start(golang.go_program("profile", version), "uncollected", 20, 1)
+    mine = ours(target, "uncollected")
+    target.ask("go")
+    theirs = Profile(directory + "/heap")
+    check(len(mine.samples) >= 100, "only %d samples" % len(mine.samples))
+    compare(mine, theirs, in_writing)
+
+
+@cases((golang.NEWEST, 512), (golang.NEWEST, 524288), (golang.DEBIAN, 512))
+def values_are_scaled_by_the_rate(case):
+    version, rate = case
+    check_program(golang.go_program("profile", version), "collected", 2000, rate, 5)
+
+
+@cases(("pie", ["-buildmode=pie"], {}), ("dwarf stripped", ["-ldflags=-w"], {}),
+       ("cgo", [], {"cgo": True}), ("not inlined", ["-gcflags=-l"], {}))
+def however_it_was_built(case):
+    _, flags, more = case
+    check_program(golang.go_program("profile", None, flags, **more), "twice", 20, 512, 50)
+
+
+@cases(*golang.versions())
+def goroutines_as_the_program_says(version):
+    path = os.path.join(harness.scratch(), "waiters")
+    target = harness.Target([golang.go_program("waiters", version), path], truth=False)
+    mine = ours(target, "goroutine", "--type", "goroutine")
+    check_equal(target.ask("go"), "written", "what the target said")
+    # the one that writes is where it asked for that
+    writer = (lambda key: any(line.startswith("main.main ") for location in key[0]
+                              for line in location[2:]))
+    compare(mine, Profile(path), writer)
+    check_equal(sum(mine.samples[key][0] for key in mine.samples if not writer(key)), 54, "goroutines")
+
+
+def poke(target, program, offset, value):
+    """
+    Writes a word into the newest bucket: OFFSET 8 is allnext, 16 typ, 40 nstk. None is its own address.
+    """
+    nm = golang.go(golang.NEWEST, "tool", "nm", program)
+    head = int(next(line.split()[0] for line in nm.splitlines() if line.endswith(" runtime.mbuckets")), 16)
+    with open("/proc/%d/mem" % target.pid, "r+b", buffering=0) as memory:
+        memory.seek(head)
+        bucket = struct.unpack("<Q", memory.read(8))[0]
+        memory.seek(bucket + offset)
+        memory.write(struct.pack("<Q", value if value is not None else bucket))
+
+
+@cases(("ring", 8, None), ("nowhere", 8, 0x1234), ("stack", 40, 1 << 40), ("kind", 16, 77))
+def a_damaged_list_ends_and_is_told(case):
+    _, offset, value = case
+    program = golang.go_program("profile")
+    target, _ = start(program, "collected", 5, 1)
+    poke(target, program, offset, value)
+    path = os.path.join(harness.scratch(), "damaged.pb.gz")
+    run = harness.memscope("profile", "-o", path, target.pid, expect=4)
+    target.process.kill()  # its own way through that list would end worse
+    check("damaged" in run.err, "nothing said: %s" % run)
+    kept = len(Profile(path).samples)
+    check(kept <= 1, "%d samples" % kept)
+
+
+@test
+def without_a_profile_it_is_said_why():
+    program = golang.go_program("unprofiled")
+    target = harness.Target([program], truth=False)
+    run = harness.memscope("profile", "-o", harness.scratch() + "/none", target.pid, expect=3)
+    check("runtime.MemProfile" in run.err, "no reason: %s" % run)
+    check(not os.path.exists(harness.scratch() + "/none"), "a file was left")
+
+
+@test
+def a_rate_of_zero_is_told():
+    target, directory = start(golang.go_program("profile"), "collected", 5, 0)
+    path = os.path.join(harness.scratch(), "zero.pb.gz")
+    run = harness.memscope("profile", "-o", path, target.pid, expect=0)
+    check("MemProfileRate is 0" in run.err, "nothing said: %s" % run)
+    target.ask("go")
+    compare(Profile(path), Profile(directory + "/heap"))
+
+
+@test
+def other_programs_have_no_such_profile():
+    target = harness.start("trees")
+    run = harness.memscope("profile", "-o", harness.scratch() + "/c", target.pid, expect=3)
+    check("no Go program" in run.err and "--type leaks" in run.err, str(run))
+
+
+@test
+def leaks_add_up():
+    target = harness.start("trees")
+    report = harness.memscope("leaks", "-j", "--kinds", "definite,possible", target.pid,
+                              expect=1).json["leaks"]
+    mine = ours(target, "leaks", "--type", "leaks")
+    expected = {}
+    for group in report["groups"]:
+        name = group["type"] or "%d bytes, type not known" % group["size"]
+        kind = {"definite": "definitely lost", "possible": "possibly lost"}[group["kind"]]
+        own = expected.setdefault((name, kind), [0, 0])
+        own[0] += group["blocks"]
+        own[1] += group["bytes"]
+        if group["indirect_blocks"]:
+            held = expected.setdefault(("what they hold", name, kind), [0, 0])
+            held[0] += group["indirect_blocks"]
+            held[1] += group["indirect_bytes"]
+    found = {}
+    for (stack, _), values in mine.samples.items():
+        names = tuple(re.sub(r"  ?:0.*", "", location[2]).strip() for location in stack)
+        old = found.get(names, [0, 0])
+        found[names] = [old[0] + values[0], old[1] + values[1]]
+    check_equal(found, expected, "samples of leaks")
+    check(len(expected) >= 2, "too few groups: %r" % expected)
+
+
+@test
+def no_binary_on_a_terminal():
+    master, slave = pty.openpty()
+    done = subprocess.run([harness.MEMSCOPE, "profile", str(os.getpid())], stdin=subprocess.DEVNULL,
+                          stdout=slave, stderr=subprocess.PIPE, timeout=harness.TIMEOUT)
+    os.close(slave)
+    os.close(master)
+    check_equal(done.returncode, 2, "exit status")
+    check(b"-o FILE" in done.stderr, "no advice: %r" % done.stderr)
+
+
+@cases(("--json",), ("--type", "cheese"))
+def usage(options):
+    run = harness.memscope("profile", *options, os.getpid(), expect=2)
+    check(options[-1].strip("-") in run.err, str(run))
 
 
 if __name__ == "__main__":

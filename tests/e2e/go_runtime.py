@@ -32,10 +32,10 @@ def goinfo(target, *names, fails=False):
     return json.loads(done.stdout)
 
 
-def build(version, variant, *flags):
+def build(version, variant, *flags, name="objects"):
     """A variant of the fixture: flags, or "cgo"."""
     flags = tuple(flag for flag in variant if flag != "cgo") + flags
-    return golang.go_program("objects", version, flags, cgo="cgo" in variant)
+    return golang.go_program(name, version, flags, cgo="cgo" in variant)
 
 
 def load_bias(target):
@@ -68,7 +68,7 @@ def version_and_module(version):
 @cases(*golang.versions())
 def known_layouts_are_those_of_the_compiler(version):
     """What the table of versions has is what the DWARF says, and nothing that is needed misses."""
-    with Target([build(version, ())]) as target:
+    with Target([build(version, (), name="busy")]) as target:
         found = goinfo(target)
     check(found["fields"], "no reader asks for any field")
     wrong = [field for field in found["fields"]
@@ -102,6 +102,43 @@ def modules_of_stripped_programs(version):
                 Target([strip(build(version, variant))]) as stripped:
             check_equal(relative(goinfo(stripped), load_bias(stripped)),
                         relative(goinfo(whole), load_bias(whole)), "the module of %s" % (variant,))
+
+
+def symbols(program):
+    """{name: address} of the data of the runtime, by binutils."""
+    said = subprocess.run([harness.tool("nm"), program], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+    return {words[2]: int(words[0], 16) for words in map(str.split, said.splitlines())
+            if len(words) == 3 and words[1] in "bBdDrR" and words[2].startswith("runtime.")}
+
+
+# What readers cannot do without, and what is only there while it is used.
+GLOBALS = ["runtime." + name for name in (
+    "mheap_ gcController memstats work sched allgs allglen allp allm m0 g0 mbuckets bbuckets "
+    "xbuckets allfin MemProfileRate blockprofilerate zerobase gcphase "
+    "gcBlackenEnabled writeBarrier gomaxprocs runtimeInitTime itabTable waitReasonStrings "
+    "stackpool stackLarge semtable firstmoduledata physPageSize").split()]
+SOMETIMES = ["runtime." + name for name in (
+    "mutexprofilerate allgptr finq gcCleanups mProf mProfCycle iscgo gcCPULimiter").split()]
+
+
+@cases(*golang.versions())
+def globals_of_stripped_programs(version):
+    """They are where the same program has symbols for them; what is not known is 0, never wrong."""
+    wrong = []
+    for variant in VARIANTS:
+        program = build(version, variant, name="busy")
+        expected = symbols(program)
+        with Target([strip(program)]) as target:
+            found = goinfo(target, *GLOBALS + SOMETIMES)["globals"]
+            bias = load_bias(target)
+        for name, address in sorted(found.items()):
+            if address and address - bias != expected.get(name):
+                wrong.append("%s of %s is at %#x and not %#x" % (
+                    name, variant, address - bias, expected.get(name, 0)))
+            if not address and name in GLOBALS and name in expected:
+                wrong.append("%s of %s is not found" % (name, variant))
+    check(not wrong, "\n".join(wrong))
 
 
 # Versions that no toolchain at hand has: a stripped program says that it was built with them.
