@@ -5,8 +5,10 @@ and pairs of a Go expression and the address that it evaluates to.
 """
 
 import json
+import sys
 
 import golang
+import harness
 from harness import Target, cases, check, check_equal, memscope
 
 FEWEST = 10  # of the objects that are told of, those whose type is known without any names
@@ -31,7 +33,7 @@ def wanted(note):
 
 def objects(target):
     run = memscope("heap", "-j", "--list", str(target.pid), expect=(0,))
-    return {block["address"]: block for block in json.loads(run.stdout)["heap"]["blocks"]}
+    return {block["address"]: block for block in json.loads(run.out)["heap"]["blocks"]}
 
 
 def check_types(target):
@@ -78,12 +80,11 @@ def test_expressions(version):
     with start(version) as target:
         for _, address, expression in notes(target, "expression"):
             run = memscope("path", "-j", str(target.pid), address, expect=(0,))
-            chains = json.loads(run.stdout)["path"]["chains"]
+            chains = json.loads(run.out)["path"]["chains"]
             check(expression in [chain["expression"] for chain in chains],
                   "%s is not said as %s but as %s" % (address, expression,
                                                       [chain["expression"] for chain in chains]))
 
 
 if __name__ == "__main__":
-    import harness
-    harness.main()
+    sys.exit(harness.main())
