@@ -19,6 +19,10 @@ static const uint16_t classes[] = {
 #define WORDS_LOOKED_AT 4096u
 #define OVERFLOWS_MAX (1u << 20)
 #define ROUNDS_MAX 8u
+/* An array is pinned by slices of it when it is so big and they reach no more than this part of it. */
+#define PIN_MIN 4096u
+#define PIN_PART 4u
+#define PINS_MAX 100u /* those that keep most for nothing; each is looked for in the whole index */
 #define CALLS_MAX 32u
 
 /* A live object. */
@@ -204,6 +208,24 @@ static void take_part(struct ms_go_typing *g, const struct ms_go_claim *claim)
     add_work(g, claim->address, claim->type, count, claim->guess);
 }
 
+/* The beginning of an array of which no slice has all; TYPE is what it is of. */
+static void take_beginning(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim)
+{
+    struct ms_go_claim whole = *claim;
+    const uint64_t used = claim->address - object->address + claim->count * claim->type->size;
+    const uint64_t *known = ms_map_get(&g->sliced, object->start, 0);
+    if (!known || *known < used)
+        g->t->failed |= !ms_map_put(&g->sliced, object->start, 0, used);
+    whole.count = 0;
+    whole.guess = true;
+    const uint64_t count = whole_count(object, &whole);
+    if (claim->address == object->address && object->slot->level == MS_LEVEL_NONE && count &&
+        agrees(g, object, claim->type))
+        set(g, object, &whole, count, MS_LEVEL_GUESS);
+    else
+        take_part(g, claim);
+}
+
 /* Is what the block is known to be the claimed type at this place? Then there is nothing to be learnt. */
 static bool is_known_inside(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
                             uint64_t delta)
@@ -214,7 +236,7 @@ static bool is_known_inside(struct ms_go_typing *g, const struct object *object,
     return ms_go_holds_at(&g->shapes, type, object->slot->array ? delta % type->size : delta, claim->type);
 }
 
-static void ms_go_take(struct ms_go_typing *g, const struct ms_go_claim *claim)
+static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
 {
     struct object object;
     if (!find_object(g, claim->address, &object))
@@ -233,6 +255,8 @@ static void ms_go_take(struct ms_go_typing *g, const struct ms_go_claim *claim)
         if (claim->count > 1 && size && delta % size == 0 && object.slot->level == MS_LEVEL_NONE &&
             whole_count(&object, &whole) && agrees(g, &object, claim->type))
             set(g, &object, &whole, whole.count, MS_LEVEL_GUESS);
+        else if (claim->slice && object.size >= PIN_MIN)
+            take_beginning(g, &object, claim);
         else
             take_part(g, claim);
     }
@@ -246,14 +270,20 @@ static void claim_values(struct ms_go_typing *g, uint64_t address, const struct 
 {
     const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess};
     if (type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION)
-        ms_go_take(g, &claim);
+        take(g, &claim);
+}
+
+static void claim_slice(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+{
+    const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess, .slice = true};
+    take(g, &claim);
 }
 
 static void claim_units(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
 {
     const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess,
                                       .container = true};
-    ms_go_take(g, &claim);
+    take(g, &claim);
 }
 
 /* The type of closures of the function at CODE that take SIZE bytes. */
@@ -316,7 +346,7 @@ static void claim_structure(struct ms_go_typing *g, const struct ms_type *type, 
         if (element->size && capacity < SIZE_MAX_SANE / element->size)
             claim.extra = capacity * element->size;
     }
-    ms_go_take(g, &claim);
+    take(g, &claim);
 }
 
 /* The data word DATA of an interface that has a value of TYPE. */
@@ -331,7 +361,7 @@ static void claim_dynamic(struct ms_go_typing *g, const struct ms_go_type *type,
     const struct ms_go_claim claim = {.address = data, .type = ms_type_complete(g->shapes.types, type->type),
                                       .count = 1, .exact = !guess, .guess = guess};
     if (claim.type->size)
-        ms_go_take(g, &claim);
+        take(g, &claim);
 }
 
 /* POINTER is the one word of a value of TYPE. */
@@ -400,11 +430,11 @@ static void claim_link(struct ms_go_typing *g, const struct ms_go_link *link, ui
     case MS_GO_LINK_SLICE:
         if (read_word(g, at + 16, &words[2]) && words[2] && link->to && link->to->size &&
             words[2] < SIZE_MAX_SANE / link->to->size)
-            claim_values(g, pointer, link->to, words[2], guess);
+            claim_slice(g, pointer, link->to, words[2], guess);
         break;
     case MS_GO_LINK_STRING:
         if (read_word(g, at + 8, &words[1]) && words[1] && words[1] < SIZE_MAX_SANE)
-            claim_values(g, pointer, g->text, words[1], guess);
+            claim_slice(g, pointer, g->text, words[1], guess);
         break;
     case MS_GO_LINK_EMPTY:
     case MS_GO_LINK_INTERFACE:
@@ -577,6 +607,67 @@ static struct ms_error *find_all(struct ms_go_typing *g)
     return NULL;
 }
 
+static int most_first(const void *a, const void *b)
+{
+    const struct ms_pin *p = a, *q = b;
+    const uint64_t mine = p->size - p->used, theirs = q->size - q->used;
+    return mine != theirs ? (mine > theirs ? -1 : 1) : p->address < q->address ? -1 : p->address > q->address;
+}
+
+/* Who points to what may be pinned: all of them must be known, one that is not may be the slice of all. */
+struct holders {
+    struct ms_go_typing *g;
+    bool unknown;
+};
+
+static void look_at_holder(void *context, const struct ms_pointer *pointer)
+{
+    struct holders *h = context;
+    struct ms_place_type place = {0};
+    if (pointer->root) {
+        struct ms_error *error = pointer->root->kind == MS_ROOT_DATA
+                                     ? ms_types_find(h->g->shapes.types, &pointer->root->address, 1, &place)
+                                     : NULL;
+        ms_error_free(error);
+        h->unknown |= !place.variable;
+    } else {
+        const struct ms_slot *slot = ms_slot_of(h->g->t, pointer->holder);
+        h->unknown |= slot && slot->level < MS_LEVEL_VALUE;
+    }
+}
+
+static bool are_holders_known(struct ms_go_typing *g, uint64_t address)
+{
+    struct holders h = {.g = g};
+    struct object object;
+    if (!find_object(g, address, &object))
+        return false;
+    ms_each_pointer_to(g->t->scan, object.start, look_at_holder, &h);
+    return !h.unknown;
+}
+
+static struct ms_error *find_pins(struct ms_go_typing *g)
+{
+    for (size_t i = 0; i < g->sliced.size; i++) {
+        const struct ms_map_entry *e = &g->sliced.entries[i];
+        const struct ms_slot *slot = e->used ? ms_slot_of(g->t, e->a) : NULL;
+        const uint64_t size = slot ? ms_block_size(g->t->heap, e->a) : 0;
+        if (!slot || slot->level >= MS_LEVEL_VALUE || e->value > size / PIN_PART)
+            continue;
+        struct ms_pin *pin = ms_vector_add(&g->pins);
+        if (!pin)
+            return ms_error_nomem("the types of blocks");
+        *pin = (struct ms_pin){ms_granule_address(g->t->heap, e->a), size, e->value};
+    }
+    ms_vector_sort(&g->pins, most_first);
+    size_t kept = 0;
+    for (size_t i = 0; i < g->pins.count && i < PINS_MAX; i++)
+        if (are_holders_known(g, g->pins.items[i].address))
+            g->pins.items[kept++] = g->pins.items[i];
+    g->pins.count = kept;
+    return NULL;
+}
+
 /* --- life -------------------------------------------------------------------------------------- */
 
 static struct ms_error *make_types(struct ms_go_typing *g, struct ms_types *types)
@@ -602,6 +693,8 @@ ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types)
     g->heap = t->scan->go;
     struct ms_error *error = make_types(g, types);
     error = error ? error : find_all(g);
+    error = error ? error : find_pins(g);
+    ms_map_free(&g->sliced);
     ms_vector_free(&g->work);
     ms_map_free(&g->seen);
     return error;
@@ -615,6 +708,8 @@ void ms_go_typing_free(struct ms_go_typing *g)
     ms_map_free(&g->seen);
     ms_map_free(&g->counts);
     ms_map_free(&g->closures);
+    ms_map_free(&g->sliced);
+    ms_vector_free(&g->pins);
     ms_go_shapes_free(&g->shapes);
     ms_go_types_free(g->go_types);
     free(g);

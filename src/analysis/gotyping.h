@@ -23,6 +23,7 @@ struct ms_go_claim {
     bool exact;     /* the runtime itself keeps this type: by a header, by an interface */
     bool container; /* a map or channel says so */
     bool guess;
+    bool slice;     /* … and of that: it may be a part of an array */
 };
 
 struct ms_go_typing {
@@ -34,6 +35,8 @@ struct ms_go_typing {
     struct ms_map seen;   /* parts of blocks that were gone on from, by address and type */
     struct ms_map counts; /* of arrays with fewer elements than fit, by start */
     struct ms_map closures; /* types by code address and size */
+    struct ms_map sliced; /* arrays of which no slice has all: bytes that slices reach, by start */
+    MS_VECTOR(struct ms_pin) pins;
     const struct ms_type *text, *tiny; /* bytes of strings; several small values in one slot */
 };
 

@@ -68,6 +68,11 @@ ms_result ms_known_intern(struct ms_knowledge *k, const char *text, const char *
     return NULL;
 }
 
+const struct ms_pin *ms_known_pins(const struct ms_knowledge *k, size_t *count)
+{
+    return ms_typing_pins(k ? k->typing : NULL, count);
+}
+
 struct ms_go_types *ms_known_go_types(const struct ms_knowledge *k)
 {
     return k ? ms_typing_go_types(k->typing) : NULL;
