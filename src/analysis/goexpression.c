@@ -13,8 +13,8 @@
 
 #define STEPS_MAX 10000u
 #define DEPTH_MAX 32u
-#define KEY_MAX 256u  /* bytes of a key that is a string */
-#define TEXT_MAX 4096u
+#define KEY_MAX   256u /* bytes of a key that is a string */
+#define TEXT_MAX  4096u
 
 /* What the text stands for. */
 enum place {
@@ -30,7 +30,7 @@ struct writer {
     struct ms_types *types;
     const struct ms_image *image;
     struct ms_go_shapes shapes;
-    char *text; /* owned */
+    char *text;   /* owned */
     bool starred; /* it begins with an operator: what follows needs brackets around it */
     enum place place;
     const struct ms_type *type;
@@ -175,11 +175,12 @@ static struct ms_error *write_key(struct writer *w, FILE *out, const struct ms_t
         return NULL;
     case MS_GO_INTERFACE: {
         *good = *good && depth < DEPTH_MAX && ms_image_read(w->image, address, words, sizeof words);
-        const struct ms_go_type *value = !*good               ? NULL
+        const struct ms_go_type *value = !*good                ? NULL
                                          : go->empty_interface ? ms_go_type_at(w->go_types, words[0])
                                                                : ms_go_type_of_itab(w->go_types, words[0]);
         *good = *good && value;
-        return value ? write_key(w, out, value->type, value->direct ? address + 8 : words[1], depth + 1, good) : NULL;
+        return value ? write_key(w, out, value->type, value->direct ? address + 8 : words[1], depth + 1, good)
+                     : NULL;
     }
     default:
         *good = *good && write_number(w, out, type, address);
@@ -317,8 +318,8 @@ static struct ms_error *follow_interface(struct writer *w, const struct ms_go_ty
     const uint64_t data = w->base + 8;
     if (!ms_image_read(w->image, w->base, words, sizeof words))
         return NULL;
-    const struct ms_go_type *value = go->empty_interface ? ms_go_type_at(w->go_types, words[0])
-                                                         : ms_go_type_of_itab(w->go_types, words[0]);
+    const struct ms_go_type *value =
+        go->empty_interface ? ms_go_type_at(w->go_types, words[0]) : ms_go_type_of_itab(w->go_types, words[0]);
     if (!value) {
         w->place = LOST;
         return NULL;
@@ -409,9 +410,9 @@ static struct ms_error *begin_at(struct writer *w, const struct ms_go_expression
     w->type = type;
     w->place = step->what.count == 1 ? POINTED : SLICE;
     w->length = step->what.count;
-    return step->what.count == 1 ? say(w, "(*%s)(0x%" PRIx64 ")", type->name, step->address)
-                                 : say(w, "(*[%" PRIu64 "]%s)(0x%" PRIx64 ")", step->what.count, type->name,
-                                       step->address);
+    return step->what.count == 1
+               ? say(w, "(*%s)(0x%" PRIx64 ")", type->name, step->address)
+               : say(w, "(*[%" PRIu64 "]%s)(0x%" PRIx64 ")", step->what.count, type->name, step->address);
 }
 
 static struct ms_error *add_step(struct writer *w, const struct ms_go_expression_step *step)
@@ -446,8 +447,8 @@ ms_result ms_go_express(struct ms_go_types *go_types, struct ms_types *types, co
                         const struct ms_go_expression_root *root, const struct ms_go_expression_step *steps,
                         size_t count, char **expression)
 {
-    struct writer w = {.go_types = go_types, .types = types, .image = image,
-                       .shapes = {.go_types = go_types, .types = types}};
+    struct writer w = {
+        .go_types = go_types, .types = types, .image = image, .shapes = {.go_types = go_types, .types = types}};
     struct ms_error *error = NULL;
     *expression = NULL;
     if (!count || count > STEPS_MAX)

@@ -14,7 +14,7 @@ struct ms_go_expression_step {
 
 /* Where the chain begins: a word of a variable, or what else is known of it. */
 struct ms_go_expression_root {
-    const char *name; /* of a variable, "main.sessions"; NULL: it is none */
+    const char *name;           /* of a variable, "main.sessions"; NULL: it is none */
     const struct ms_type *type; /* of that */
     uint64_t address;           /* … and where it begins */
     uint64_t word;              /* address of the word that points to the first step */

@@ -8,21 +8,22 @@
 
 /* src/runtime/sizeclasses.go, 1.17 to 1.26 (src/internal/runtime/gc from 1.25 on): bytes of slots. */
 static const uint16_t classes[] = {
-    8,    16,   24,   32,   48,   64,   80,   96,    112,   128,   144,   160,   176,   192,   208,   224,   240,
-    256,  288,  320,  352,  384,  416,  448,  480,   512,   576,   640,   704,   768,   896,   1024,  1152,  1280,
-    1408, 1536, 1792, 2048, 2304, 2688, 3072, 3200,  3456,  4096,  4864,  5376,  6144,  6528,  6784,  6912,  8192,
-    9472, 9728, 10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
-#define CLASSES (sizeof classes / sizeof *classes)
-#define HEADER 8u    /* src/runtime/mbitmap.go: mallocHeaderSize */
-#define TINY 16u     /* src/runtime/malloc.go: maxTinySize; smaller values without pointers share slots */
-#define SIZE_MAX_SANE (1ull << 46)
+    8,     16,    24,    32,    48,    64,    80,    96,    112,   128,   144,  160,   176,   192,
+    208,   224,   240,   256,   288,   320,   352,   384,   416,   448,   480,  512,   576,   640,
+    704,   768,   896,   1024,  1152,  1280,  1408,  1536,  1792,  2048,  2304, 2688,  3072,  3200,
+    3456,  4096,  4864,  5376,  6144,  6528,  6784,  6912,  8192,  9472,  9728, 10240, 10880, 12288,
+    13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
+#define CLASSES         (sizeof classes / sizeof *classes)
+#define HEADER          8u  /* src/runtime/mbitmap.go: mallocHeaderSize */
+#define TINY            16u /* src/runtime/malloc.go: maxTinySize; smaller values without pointers share slots */
+#define SIZE_MAX_SANE   (1ull << 46)
 #define WORDS_LOOKED_AT 4096u
-#define OVERFLOWS_MAX (1u << 20)
-#define ROUNDS_MAX 8u
+#define OVERFLOWS_MAX   (1u << 20)
+#define ROUNDS_MAX      8u
 /* An array is pinned by slices of it when it is so big and they reach no more than this part of it. */
-#define PIN_MIN 4096u
-#define PIN_PART 4u
-#define PINS_MAX 100u /* those that keep most for nothing; each is looked for in the whole index */
+#define PIN_MIN   4096u
+#define PIN_PART  4u
+#define PINS_MAX  100u /* those that keep most for nothing; each is looked for in the whole index */
 #define CALLS_MAX 32u
 
 /* A live object. */
@@ -122,7 +123,8 @@ static bool owner_agrees(struct ms_go_typing *g, const struct object *object, co
 
 /* --- a block gets its type --------------------------------------------------------------------- */
 
-static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
+                     bool guess)
 {
     if (!ms_go_shape_of(&g->shapes, type)->links.count)
         return;
@@ -132,8 +134,8 @@ static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_t
         *work = (struct ms_go_work){address, count, type, guess};
 }
 
-static void set(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim, uint64_t count,
-                unsigned level)
+static void set(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                uint64_t count, unsigned level)
 {
     struct ms_slot *slot = object->slot;
     slot->type = claim->type->id + 1;
@@ -172,8 +174,8 @@ static bool is_bytes(const struct ms_go_typing *g, const struct ms_type *type)
 }
 
 /* Two types for the same whole object. */
-static void compare(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim, uint64_t count,
-                    unsigned level)
+static void compare(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                    uint64_t count, unsigned level)
 {
     struct ms_slot *slot = object->slot;
     const struct ms_type *old = ms_slot_type(g->t, slot);
@@ -266,23 +268,27 @@ static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
 
 static void claim_pointer(struct ms_go_typing *g, const struct ms_go_type *type, uint64_t pointer, bool guess);
 
-static void claim_values(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+static void claim_values(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
+                         bool guess)
 {
     const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess};
     if (type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION)
         take(g, &claim);
 }
 
-static void claim_slice(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+static void claim_slice(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
+                        bool guess)
 {
-    const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess, .slice = true};
+    const struct ms_go_claim claim = {
+        .address = address, .type = type, .count = count, .guess = guess, .slice = true};
     take(g, &claim);
 }
 
-static void claim_units(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+static void claim_units(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
+                        bool guess)
 {
-    const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess,
-                                      .container = true};
+    const struct ms_go_claim claim = {
+        .address = address, .type = type, .count = count, .guess = guess, .container = true};
     take(g, &claim);
 }
 
@@ -300,8 +306,8 @@ static const struct ms_type *closure_type(struct ms_go_typing *g, uint64_t code,
         name = NULL;
         return NULL;
     }
-    const struct ms_type_plan plan = {.kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO, .name = name, .size = size,
-                                      .identity = code};
+    const struct ms_type_plan plan = {
+        .kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO, .name = name, .size = size, .identity = code};
     const struct ms_type *type = ms_type_add(g->shapes.types, &plan);
     if (!type || !ms_map_put(&g->closures, code, size, type->id))
         g->t->failed = true;
@@ -333,8 +339,8 @@ static void claim_closure(struct ms_go_typing *g, uint64_t address)
 static void claim_structure(struct ms_go_typing *g, const struct ms_type *type, const struct ms_go_type *owner,
                             uint64_t address, bool guess)
 {
-    struct ms_go_claim claim = {.address = address, .type = type, .count = 1, .owner = owner, .container = true,
-                                .guess = guess};
+    struct ms_go_claim claim = {
+        .address = address, .type = type, .count = 1, .owner = owner, .container = true, .guess = guess};
     const struct ms_type *element = owner->element ? ms_go_whole(&g->shapes, owner->element) : NULL;
     if (!address || !type->size)
         return;
@@ -358,8 +364,11 @@ static void claim_dynamic(struct ms_go_typing *g, const struct ms_go_type *type,
         claim_pointer(g, type, data, guess);
         return;
     }
-    const struct ms_go_claim claim = {.address = data, .type = ms_type_complete(g->shapes.types, type->type),
-                                      .count = 1, .exact = !guess, .guess = guess};
+    const struct ms_go_claim claim = {.address = data,
+                                      .type = ms_type_complete(g->shapes.types, type->type),
+                                      .count = 1,
+                                      .exact = !guess,
+                                      .guess = guess};
     if (claim.type->size)
         take(g, &claim);
 }
@@ -499,8 +508,8 @@ static void seed_header(struct ms_go_typing *g, const struct object *object)
     const struct ms_go_type *type = header ? ms_go_type_at(g->go_types, header) : NULL;
     if (!type)
         return;
-    const struct ms_go_claim claim = {.address = object->address, .exact = true,
-                                      .type = ms_type_complete(g->shapes.types, type->type)};
+    const struct ms_go_claim claim = {
+        .address = object->address, .exact = true, .type = ms_type_complete(g->shapes.types, type->type)};
     if (claim.type->size && claim.type->size <= object->size)
         set(g, object, &claim, object->size / claim.type->size, MS_LEVEL_VTABLE);
 }
@@ -672,10 +681,14 @@ static struct ms_error *find_pins(struct ms_go_typing *g)
 
 static struct ms_error *make_types(struct ms_go_typing *g, struct ms_types *types)
 {
-    const struct ms_type_plan text = {.kind = MS_TYPE_BASE, .language = MS_LANGUAGE_GO, .name = "string data",
-                                      .size = 1, .encoding = DW_ATE_UTF, .identity = 2};
-    const struct ms_type_plan tiny = {.kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO,
-                                      .name = "tiny values", .size = TINY, .identity = 2};
+    const struct ms_type_plan text = {.kind = MS_TYPE_BASE,
+                                      .language = MS_LANGUAGE_GO,
+                                      .name = "string data",
+                                      .size = 1,
+                                      .encoding = DW_ATE_UTF,
+                                      .identity = 2};
+    const struct ms_type_plan tiny = {
+        .kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO, .name = "tiny values", .size = TINY, .identity = 2};
     MS_TRY(ms_go_types_new((struct ms_go *)g->heap->go, types, &g->go_types));
     g->text = ms_type_add(types, &text);
     g->tiny = ms_type_add(types, &tiny);
