@@ -44,16 +44,15 @@ enum ms_go_kind {
 
 /* How a map keeps its keys and elements. */
 struct ms_go_map {
-    const struct ms_type *unit;  /* what its arrays are made of: a bucket (to 1.23), a group of
+    const struct ms_type *unit;          /* what its arrays are made of: a bucket (to 1.23), a group of
                                     slots;  NULL: not known */
-    const struct ms_type *table; /* of groups: a pointer to what its directory points to */
-    bool groups;                 /* 1.24 and later */
+    const struct ms_type *table;         /* of groups: a pointer to what its directory points to */
+    bool groups;                         /* 1.24 and later */
     bool indirect_key, indirect_element; /* the slot has a pointer to it */
     uint32_t key_size, element_size;     /* in the slot */
     uint32_t slot_size, element_offset;  /* of groups: of a slot, and in it */
 };
-#define MS_GO_SLOTS                                                                                \
-    8u /* of a bucket and of a group (internal/abi: MapBucketCount, MapGroupSlots) */
+#define MS_GO_SLOTS 8u /* of a bucket and of a group (internal/abi: MapBucketCount, MapGroupSlots) */
 
 /*
  * What Go knows of a type. Its struct ms_type is: a structure for structures, strings {str, len},

@@ -86,6 +86,12 @@ struct ms_suspect {
     double share; /* of the bytes of all live blocks */
 };
 
+/* An array of Go that slices of a small part of it keep. */
+struct ms_pinned {
+    struct ms_owner block;
+    uint64_t used; /* bytes that slices reach */
+};
+
 struct ms_heap_report {
     enum ms_heap_by by;
     enum ms_heap_sort sort;
@@ -97,6 +103,8 @@ struct ms_heap_report {
     uint64_t retainer_count; /* all of them */
     MS_VECTOR(struct ms_retainer) retainers;     /* biggest first */
     MS_VECTOR(struct ms_suspect) suspects;       /* biggest first */
+    MS_VECTOR(struct ms_pinned) pinned; /* what keeps most for nothing first; not all */
+    struct ms_tally pinned_all;         /* all of them: bytes that are kept for nothing */
     bool complete; /* false: something could not be read or walked; warnings say what */
     bool types_sought;              /* typed tells something */
     struct ms_knowledge *knowledge; /* what blocks are; owned … */

@@ -20,6 +20,12 @@ ms_result ms_knowledge_new(struct ms_scan *scan, struct ms_image *image, struct 
                            struct ms_types *types, enum ms_typing_scope scope, struct ms_knowledge **knowledge);
 void ms_knowledge_free(struct ms_knowledge *knowledge);
 
+/* ms_typing_pins() of KNOWLEDGE, which may be NULL. */
+const struct ms_pin *ms_known_pins(const struct ms_knowledge *knowledge, size_t *count);
+
+/* Go's types, as long as KNOWLEDGE (which may be NULL); NULL: it is of no Go heap, or types are not known. */
+struct ms_go_types *ms_known_go_types(const struct ms_knowledge *knowledge);
+
 struct ms_known {
     enum ms_evidence by;        /* MS_BY_NOTHING: what follows is empty */
     struct ms_block_type what;  /* by debug information; its type is NULL when only NAME is known */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "memscope/frames.h"
+#include "memscope/gotypes.h"
 #include "memscope/graph.h"
 #include "memscope/types.h"
 
@@ -61,6 +62,18 @@ struct ms_block_type ms_block_type(const struct ms_typing *typing, uint64_t star
  * same words, so pointers may be compared. NULL when the type is not known.
  */
 const char *ms_block_type_text(struct ms_typing *typing, const struct ms_block_type *what);
+
+/* Go's types, as long as TYPING; NULL: it is of no Go heap. */
+struct ms_go_types *ms_typing_go_types(const struct ms_typing *typing);
+
+/* An array of Go of which slices reach only a small part: the rest is kept for nothing. Bytes. */
+struct ms_pin {
+    uint64_t address, size;
+    uint64_t used; /* from its beginning to where the slices end that reach farthest */
+};
+
+/* All that there are, those first that keep most for nothing; as long as TYPING, which may be NULL. */
+const struct ms_pin *ms_typing_pins(const struct ms_typing *typing, size_t *count);
 
 /* How much is typed, by evidence; [MS_BY_NOTHING] is what is not. Blocks in scope. */
 void ms_typing_share(const struct ms_typing *typing, struct ms_tally share[MS_EVIDENCES]);

@@ -3,6 +3,7 @@
 
 #include <dwarf.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -325,6 +326,68 @@ static struct ms_error *walk_members(struct walker *w, const struct ms_type *typ
     return NULL;
 }
 
+/* --- Go ------------------------------------------------------------------------------------------ */
+
+__attribute__((format(printf, 2, 3))) static struct ms_error *say_target(struct ms_value *value, const char *format,
+                                                                         ...)
+{
+    va_list arguments;
+    free(value->target);
+    va_start(arguments, format);
+    int length = vasprintf(&value->target, format, arguments);
+    va_end(arguments);
+    if (length >= 0)
+        return NULL;
+    value->target = NULL;
+    return ms_error_nomem("values");
+}
+
+static struct ms_error *add_go_string(struct walker *w, const struct ms_type *type, const char *path, uint64_t offset,
+                                      const uint64_t words[3])
+{
+    struct ms_value value = {.type = type, .kind = MS_VALUE_TEXT};
+    value.size = words[1] < MS_VALUE_BYTES ? (unsigned)words[1] : MS_VALUE_BYTES;
+    value.cut = words[1] > value.size;
+    if (value.size && !ms_image_read(w->decoder->image, words[0], value.bytes, value.size))
+        value = (struct ms_value){.type = type};
+    return add_value(w, path, offset, &value);
+}
+
+/* A pointer, and in words what the type says of it: how long a slice is, what an interface has. */
+static struct ms_error *add_go_pointer(struct walker *w, const struct ms_type *type, const struct ms_go_type *go,
+                                       const char *path, uint64_t offset, const uint64_t words[3])
+{
+    struct ms_go_types *go_types = ms_known_go_types(w->decoder->knowledge);
+    const bool slice = go->kind == MS_GO_SLICE;
+    struct ms_value value = {.type = type, .kind = MS_VALUE_POINTER, .number.u = words[slice ? 0 : 1]};
+    MS_TRY(add_value(w, path, offset, &value));
+    struct ms_value *added = &w->values->list.items[w->values->list.count - 1];
+    added->size = 0;
+    if (slice)
+        return say_target(added, "len %" PRIu64 ", cap %" PRIu64, words[1], words[2]);
+    const struct ms_go_type *has = !words[0]            ? NULL
+                                   : go->empty_interface ? ms_go_type_at(go_types, words[0])
+                                                         : ms_go_type_of_itab(go_types, words[0]);
+    return has ? say_target(added, "%s", has->type->name) : NULL;
+}
+
+/* Strings, slices and interfaces are values to Go's users. DONE false: it is none of these. */
+static struct ms_error *walk_go(struct walker *w, const struct ms_type *type, const char *path, uint64_t offset,
+                                bool *done)
+{
+    struct ms_go_types *go_types = ms_known_go_types(w->decoder->knowledge);
+    const struct ms_go_type *go =
+        go_types && type->language == MS_LANGUAGE_GO ? ms_go_type_of(go_types, type) : NULL;
+    uint64_t words[3] = {0};
+    *done = go && (go->kind == MS_GO_STRING || go->kind == MS_GO_SLICE || go->kind == MS_GO_INTERFACE) &&
+            type->size <= sizeof words && offset + type->size <= w->size &&
+            ms_image_read(w->decoder->image, w->address + offset, words, type->size);
+    if (!*done)
+        return NULL;
+    return go->kind == MS_GO_STRING ? add_go_string(w, type, path, offset, words)
+                                    : add_go_pointer(w, type, go, path, offset, words);
+}
+
 static struct ms_error *walk(struct walker *w, const struct ms_type *type, const char *path, uint64_t offset,
                              unsigned depth)
 {
@@ -336,6 +399,10 @@ static struct ms_error *walk(struct walker *w, const struct ms_type *type, const
         w->values->more = true;
         return NULL;
     }
+    bool done;
+    MS_TRY(walk_go(w, type, path, offset, &done));
+    if (done)
+        return NULL;
     switch (type->kind) {
     case MS_TYPE_STRUCT:
     case MS_TYPE_UNION:

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 32u
-#define LINKS_MAX 1000000u
-#define STEPS_MAX 4000000u
+#define DEPTH_MAX  32u
+#define LINKS_MAX  1000000u
+#define STEPS_MAX  4000000u
 #define SEARCH_MAX 10000u
 
 struct walk {
@@ -30,8 +30,8 @@ static void add_link(struct walk *w, uint64_t offset, enum ms_go_link_how how, c
     struct ms_go_link *link = ms_vector_add(&w->shape->links);
     w->shapes->failed |= !link;
     if (link)
-        *link = (struct ms_go_link){.offset = offset, .to = to ? ms_go_whole(w->shapes, to) : NULL, .owner = owner,
-                                    .how = (uint8_t)how};
+        *link = (struct ms_go_link){
+            .offset = offset, .to = to ? ms_go_whole(w->shapes, to) : NULL, .owner = owner, .how = (uint8_t)how};
 }
 
 /* --- structures that have rules of their own --------------------------------------------------- */

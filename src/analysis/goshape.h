@@ -23,7 +23,7 @@ enum ms_go_link_how {
 };
 
 struct ms_go_link {
-    uint64_t offset; /* of the first word of what says it */
+    uint64_t offset;                /* of the first word of what says it */
     const struct ms_type *to;       /* canonical and complete, or NULL */
     const struct ms_go_type *owner; /* of parts of maps and channels: that type */
     uint8_t how;                    /* enum ms_go_link_how */

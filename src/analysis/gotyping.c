@@ -8,17 +8,23 @@
 
 /* src/runtime/sizeclasses.go, 1.17 to 1.26 (src/internal/runtime/gc from 1.25 on): bytes of slots. */
 static const uint16_t classes[] = {
-    8,    16,   24,   32,   48,   64,   80,   96,    112,   128,   144,   160,   176,   192,   208,   224,   240,
-    256,  288,  320,  352,  384,  416,  448,  480,   512,   576,   640,   704,   768,   896,   1024,  1152,  1280,
-    1408, 1536, 1792, 2048, 2304, 2688, 3072, 3200,  3456,  4096,  4864,  5376,  6144,  6528,  6784,  6912,  8192,
-    9472, 9728, 10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
-#define CLASSES (sizeof classes / sizeof *classes)
-#define HEADER 8u    /* src/runtime/mbitmap.go: mallocHeaderSize */
-#define TINY 16u     /* src/runtime/malloc.go: maxTinySize; smaller values without pointers share slots */
-#define SIZE_MAX_SANE (1ull << 46)
+    8,     16,    24,    32,    48,    64,    80,    96,    112,   128,   144,  160,   176,   192,
+    208,   224,   240,   256,   288,   320,   352,   384,   416,   448,   480,  512,   576,   640,
+    704,   768,   896,   1024,  1152,  1280,  1408,  1536,  1792,  2048,  2304, 2688,  3072,  3200,
+    3456,  4096,  4864,  5376,  6144,  6528,  6784,  6912,  8192,  9472,  9728, 10240, 10880, 12288,
+    13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
+#define CLASSES         (sizeof classes / sizeof *classes)
+#define HEADER          8u  /* src/runtime/mbitmap.go: mallocHeaderSize */
+#define TINY            16u /* src/runtime/malloc.go: maxTinySize; smaller values without pointers share slots */
+#define SIZE_MAX_SANE   (1ull << 46)
 #define WORDS_LOOKED_AT 4096u
-#define OVERFLOWS_MAX (1u << 20)
-#define ROUNDS_MAX 8u
+#define OVERFLOWS_MAX   (1u << 20)
+#define ROUNDS_MAX      8u
+/* An array is pinned by slices of it when it is so big and they reach no more than this part of it. */
+#define PIN_MIN   4096u
+#define PIN_PART  4u
+#define PINS_MAX  100u /* those that keep most for nothing; each is looked for in the whole index */
+#define CALLS_MAX 32u
 
 /* A live object. */
 struct object {
@@ -117,7 +123,8 @@ static bool owner_agrees(struct ms_go_typing *g, const struct object *object, co
 
 /* --- a block gets its type --------------------------------------------------------------------- */
 
-static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
+                     bool guess)
 {
     if (!ms_go_shape_of(&g->shapes, type)->links.count)
         return;
@@ -127,8 +134,8 @@ static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_t
         *work = (struct ms_go_work){address, count, type, guess};
 }
 
-static void set(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim, uint64_t count,
-                unsigned level)
+static void set(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                uint64_t count, unsigned level)
 {
     struct ms_slot *slot = object->slot;
     slot->type = claim->type->id + 1;
@@ -167,8 +174,8 @@ static bool is_bytes(const struct ms_go_typing *g, const struct ms_type *type)
 }
 
 /* Two types for the same whole object. */
-static void compare(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim, uint64_t count,
-                    unsigned level)
+static void compare(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                    uint64_t count, unsigned level)
 {
     struct ms_slot *slot = object->slot;
     const struct ms_type *old = ms_slot_type(g->t, slot);
@@ -203,6 +210,24 @@ static void take_part(struct ms_go_typing *g, const struct ms_go_claim *claim)
     add_work(g, claim->address, claim->type, count, claim->guess);
 }
 
+/* The beginning of an array of which no slice has all; TYPE is what it is of. */
+static void take_beginning(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim)
+{
+    struct ms_go_claim whole = *claim;
+    const uint64_t used = claim->address - object->address + claim->count * claim->type->size;
+    const uint64_t *known = ms_map_get(&g->sliced, object->start, 0);
+    if (!known || *known < used)
+        g->t->failed |= !ms_map_put(&g->sliced, object->start, 0, used);
+    whole.count = 0;
+    whole.guess = true;
+    const uint64_t count = whole_count(object, &whole);
+    if (claim->address == object->address && object->slot->level == MS_LEVEL_NONE && count &&
+        agrees(g, object, claim->type))
+        set(g, object, &whole, count, MS_LEVEL_GUESS);
+    else
+        take_part(g, claim);
+}
+
 /* Is what the block is known to be the claimed type at this place? Then there is nothing to be learnt. */
 static bool is_known_inside(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
                             uint64_t delta)
@@ -213,7 +238,7 @@ static bool is_known_inside(struct ms_go_typing *g, const struct object *object,
     return ms_go_holds_at(&g->shapes, type, object->slot->array ? delta % type->size : delta, claim->type);
 }
 
-static void ms_go_take(struct ms_go_typing *g, const struct ms_go_claim *claim)
+static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
 {
     struct object object;
     if (!find_object(g, claim->address, &object))
@@ -232,6 +257,8 @@ static void ms_go_take(struct ms_go_typing *g, const struct ms_go_claim *claim)
         if (claim->count > 1 && size && delta % size == 0 && object.slot->level == MS_LEVEL_NONE &&
             whole_count(&object, &whole) && agrees(g, &object, claim->type))
             set(g, &object, &whole, whole.count, MS_LEVEL_GUESS);
+        else if (claim->slice && object.size >= PIN_MIN)
+            take_beginning(g, &object, claim);
         else
             take_part(g, claim);
     }
@@ -241,18 +268,28 @@ static void ms_go_take(struct ms_go_typing *g, const struct ms_go_claim *claim)
 
 static void claim_pointer(struct ms_go_typing *g, const struct ms_go_type *type, uint64_t pointer, bool guess);
 
-static void claim_values(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+static void claim_values(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
+                         bool guess)
 {
     const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess};
     if (type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION)
-        ms_go_take(g, &claim);
+        take(g, &claim);
 }
 
-static void claim_units(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+static void claim_slice(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
+                        bool guess)
 {
-    const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess,
-                                      .container = true};
-    ms_go_take(g, &claim);
+    const struct ms_go_claim claim = {
+        .address = address, .type = type, .count = count, .guess = guess, .slice = true};
+    take(g, &claim);
+}
+
+static void claim_units(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
+                        bool guess)
+{
+    const struct ms_go_claim claim = {
+        .address = address, .type = type, .count = count, .guess = guess, .container = true};
+    take(g, &claim);
 }
 
 /* The type of closures of the function at CODE that take SIZE bytes. */
@@ -261,15 +298,16 @@ static const struct ms_type *closure_type(struct ms_go_typing *g, uint64_t code,
     const uint64_t *known = ms_map_get(&g->closures, code, size);
     if (known)
         return ms_type_by_id(g->shapes.types, (uint32_t)*known);
-    uint64_t offset = 0;
-    const char *function = g->t->symbols ? ms_symbols_name(g->t->symbols, code, &offset) : NULL;
+    struct ms_go_call calls[CALLS_MAX]; /* the last is the function itself, others are inlined in it */
+    const unsigned count = ms_go_calls_at(g->heap->functions, code, calls, CALLS_MAX);
+    const bool found = count && calls[count - 1].entry == code;
     ms_auto_free char *name = NULL;
-    if (asprintf(&name, "closure%s%s", function && !offset ? " " : "", function && !offset ? function : "") < 0) {
+    if (asprintf(&name, "closure%s%s", found ? " " : "", found ? calls[count - 1].function : "") < 0) {
         name = NULL;
         return NULL;
     }
-    const struct ms_type_plan plan = {.kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO, .name = name, .size = size,
-                                      .identity = code};
+    const struct ms_type_plan plan = {
+        .kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO, .name = name, .size = size, .identity = code};
     const struct ms_type *type = ms_type_add(g->shapes.types, &plan);
     if (!type || !ms_map_put(&g->closures, code, size, type->id))
         g->t->failed = true;
@@ -301,8 +339,8 @@ static void claim_closure(struct ms_go_typing *g, uint64_t address)
 static void claim_structure(struct ms_go_typing *g, const struct ms_type *type, const struct ms_go_type *owner,
                             uint64_t address, bool guess)
 {
-    struct ms_go_claim claim = {.address = address, .type = type, .count = 1, .owner = owner, .container = true,
-                                .guess = guess};
+    struct ms_go_claim claim = {
+        .address = address, .type = type, .count = 1, .owner = owner, .container = true, .guess = guess};
     const struct ms_type *element = owner->element ? ms_go_whole(&g->shapes, owner->element) : NULL;
     if (!address || !type->size)
         return;
@@ -314,7 +352,7 @@ static void claim_structure(struct ms_go_typing *g, const struct ms_type *type, 
         if (element->size && capacity < SIZE_MAX_SANE / element->size)
             claim.extra = capacity * element->size;
     }
-    ms_go_take(g, &claim);
+    take(g, &claim);
 }
 
 /* The data word DATA of an interface that has a value of TYPE. */
@@ -326,10 +364,13 @@ static void claim_dynamic(struct ms_go_typing *g, const struct ms_go_type *type,
         claim_pointer(g, type, data, guess);
         return;
     }
-    const struct ms_go_claim claim = {.address = data, .type = ms_type_complete(g->shapes.types, type->type),
-                                      .count = 1, .exact = !guess, .guess = guess};
+    const struct ms_go_claim claim = {.address = data,
+                                      .type = ms_type_complete(g->shapes.types, type->type),
+                                      .count = 1,
+                                      .exact = !guess,
+                                      .guess = guess};
     if (claim.type->size)
-        ms_go_take(g, &claim);
+        take(g, &claim);
 }
 
 /* POINTER is the one word of a value of TYPE. */
@@ -398,11 +439,11 @@ static void claim_link(struct ms_go_typing *g, const struct ms_go_link *link, ui
     case MS_GO_LINK_SLICE:
         if (read_word(g, at + 16, &words[2]) && words[2] && link->to && link->to->size &&
             words[2] < SIZE_MAX_SANE / link->to->size)
-            claim_values(g, pointer, link->to, words[2], guess);
+            claim_slice(g, pointer, link->to, words[2], guess);
         break;
     case MS_GO_LINK_STRING:
         if (read_word(g, at + 8, &words[1]) && words[1] && words[1] < SIZE_MAX_SANE)
-            claim_values(g, pointer, g->text, words[1], guess);
+            claim_slice(g, pointer, g->text, words[1], guess);
         break;
     case MS_GO_LINK_EMPTY:
     case MS_GO_LINK_INTERFACE:
@@ -467,8 +508,8 @@ static void seed_header(struct ms_go_typing *g, const struct object *object)
     const struct ms_go_type *type = header ? ms_go_type_at(g->go_types, header) : NULL;
     if (!type)
         return;
-    const struct ms_go_claim claim = {.address = object->address, .exact = true,
-                                      .type = ms_type_complete(g->shapes.types, type->type)};
+    const struct ms_go_claim claim = {
+        .address = object->address, .exact = true, .type = ms_type_complete(g->shapes.types, type->type)};
     if (claim.type->size && claim.type->size <= object->size)
         set(g, object, &claim, object->size / claim.type->size, MS_LEVEL_VTABLE);
 }
@@ -575,14 +616,79 @@ static struct ms_error *find_all(struct ms_go_typing *g)
     return NULL;
 }
 
+static int most_first(const void *a, const void *b)
+{
+    const struct ms_pin *p = a, *q = b;
+    const uint64_t mine = p->size - p->used, theirs = q->size - q->used;
+    return mine != theirs ? (mine > theirs ? -1 : 1) : p->address < q->address ? -1 : p->address > q->address;
+}
+
+/* Who points to what may be pinned: all of them must be known, one that is not may be the slice of all. */
+struct holders {
+    struct ms_go_typing *g;
+    bool unknown;
+};
+
+static void look_at_holder(void *context, const struct ms_pointer *pointer)
+{
+    struct holders *h = context;
+    struct ms_place_type place = {0};
+    if (pointer->root) {
+        struct ms_error *error = pointer->root->kind == MS_ROOT_DATA
+                                     ? ms_types_find(h->g->shapes.types, &pointer->root->address, 1, &place)
+                                     : NULL;
+        ms_error_free(error);
+        h->unknown |= !place.variable;
+    } else {
+        const struct ms_slot *slot = ms_slot_of(h->g->t, pointer->holder);
+        h->unknown |= slot && slot->level < MS_LEVEL_VALUE;
+    }
+}
+
+static bool are_holders_known(struct ms_go_typing *g, uint64_t address)
+{
+    struct holders h = {.g = g};
+    struct object object;
+    if (!find_object(g, address, &object))
+        return false;
+    ms_each_pointer_to(g->t->scan, object.start, look_at_holder, &h);
+    return !h.unknown;
+}
+
+static struct ms_error *find_pins(struct ms_go_typing *g)
+{
+    for (size_t i = 0; i < g->sliced.size; i++) {
+        const struct ms_map_entry *e = &g->sliced.entries[i];
+        const struct ms_slot *slot = e->used ? ms_slot_of(g->t, e->a) : NULL;
+        const uint64_t size = slot ? ms_block_size(g->t->heap, e->a) : 0;
+        if (!slot || slot->level >= MS_LEVEL_VALUE || e->value > size / PIN_PART)
+            continue;
+        struct ms_pin *pin = ms_vector_add(&g->pins);
+        if (!pin)
+            return ms_error_nomem("the types of blocks");
+        *pin = (struct ms_pin){ms_granule_address(g->t->heap, e->a), size, e->value};
+    }
+    ms_vector_sort(&g->pins, most_first);
+    size_t kept = 0;
+    for (size_t i = 0; i < g->pins.count && i < PINS_MAX; i++)
+        if (are_holders_known(g, g->pins.items[i].address))
+            g->pins.items[kept++] = g->pins.items[i];
+    g->pins.count = kept;
+    return NULL;
+}
+
 /* --- life -------------------------------------------------------------------------------------- */
 
 static struct ms_error *make_types(struct ms_go_typing *g, struct ms_types *types)
 {
-    const struct ms_type_plan text = {.kind = MS_TYPE_BASE, .language = MS_LANGUAGE_GO, .name = "string data",
-                                      .size = 1, .encoding = DW_ATE_UTF, .identity = 2};
-    const struct ms_type_plan tiny = {.kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO,
-                                      .name = "tiny values", .size = TINY, .identity = 2};
+    const struct ms_type_plan text = {.kind = MS_TYPE_BASE,
+                                      .language = MS_LANGUAGE_GO,
+                                      .name = "string data",
+                                      .size = 1,
+                                      .encoding = DW_ATE_UTF,
+                                      .identity = 2};
+    const struct ms_type_plan tiny = {
+        .kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO, .name = "tiny values", .size = TINY, .identity = 2};
     MS_TRY(ms_go_types_new((struct ms_go *)g->heap->go, types, &g->go_types));
     g->text = ms_type_add(types, &text);
     g->tiny = ms_type_add(types, &tiny);
@@ -600,6 +706,8 @@ ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types)
     g->heap = t->scan->go;
     struct ms_error *error = make_types(g, types);
     error = error ? error : find_all(g);
+    error = error ? error : find_pins(g);
+    ms_map_free(&g->sliced);
     ms_vector_free(&g->work);
     ms_map_free(&g->seen);
     return error;
@@ -613,6 +721,8 @@ void ms_go_typing_free(struct ms_go_typing *g)
     ms_map_free(&g->seen);
     ms_map_free(&g->counts);
     ms_map_free(&g->closures);
+    ms_map_free(&g->sliced);
+    ms_vector_free(&g->pins);
     ms_go_shapes_free(&g->shapes);
     ms_go_types_free(g->go_types);
     free(g);

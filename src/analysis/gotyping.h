@@ -16,13 +16,14 @@ struct ms_go_work {
 /* A pointer says that COUNT values of TYPE begin at ADDRESS. */
 struct ms_go_claim {
     uint64_t address;
-    uint64_t count; /* 0: as many as fit */
-    const struct ms_type *type; /* canonical and complete */
+    uint64_t count;                 /* 0: as many as fit */
+    const struct ms_type *type;     /* canonical and complete */
     const struct ms_go_type *owner; /* it is the runtime's structure of this map or channel */
-    uint64_t extra; /* bytes behind them that are of the same allocation: a channel's buffer */
-    bool exact;     /* the runtime itself keeps this type: by a header, by an interface */
-    bool container; /* a map or channel says so */
+    uint64_t extra;                 /* bytes behind them that are of the same allocation: a channel's buffer */
+    bool exact;                     /* the runtime itself keeps this type: by a header, by an interface */
+    bool container;                 /* a map or channel says so */
     bool guess;
+    bool slice; /* … and of that: it may be a part of an array */
 };
 
 struct ms_go_typing {
@@ -31,9 +32,11 @@ struct ms_go_typing {
     struct ms_go_types *go_types; /* owned */
     struct ms_go_shapes shapes;
     MS_VECTOR(struct ms_go_work) work;
-    struct ms_map seen;   /* parts of blocks that were gone on from, by address and type */
-    struct ms_map counts; /* of arrays with fewer elements than fit, by start */
+    struct ms_map seen;     /* parts of blocks that were gone on from, by address and type */
+    struct ms_map counts;   /* of arrays with fewer elements than fit, by start */
     struct ms_map closures; /* types by code address and size */
+    struct ms_map sliced;   /* arrays of which no slice has all: bytes that slices reach, by start */
+    MS_VECTOR(struct ms_pin) pins;
     const struct ms_type *text, *tiny; /* bytes of strings; several small values in one slot */
 };
 

@@ -347,6 +347,7 @@ static struct ms_error *build(struct builder *b, struct ms_image *image)
     MS_TRY(add_blocks(b));
     MS_TRY(add_retained(b));
     MS_TRY(ms_find_retainers(b->scan, &b->tree, options, b->report));
+    MS_TRY(ms_find_pinned(b->scan, &b->tree, b->report));
     struct ms_names *names = NULL;
     struct ms_error *error = ms_names_new(b->scan, image, b->symbols, options->types, &names);
     if (!error)
@@ -384,6 +385,7 @@ void ms_heap_report_free(struct ms_heap_report *report)
     ms_vector_free(&report->groups);
     ms_vector_free(&report->retainers);
     ms_vector_free(&report->suspects);
+    ms_vector_free(&report->pinned);
     ms_dominators_free(&report->tree);
     if (!report->shared)
         ms_knowledge_free(report->knowledge);

@@ -1,6 +1,7 @@
 /* What is known of a block: its type, else its class by a vtable, a known format, or that it is text. */
 #include "memscope/known.h"
 
+#include <dwarf.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,17 +68,36 @@ ms_result ms_known_intern(struct ms_knowledge *k, const char *text, const char *
     return NULL;
 }
 
+const struct ms_pin *ms_known_pins(const struct ms_knowledge *k, size_t *count)
+{
+    return ms_typing_pins(k ? k->typing : NULL, count);
+}
+
+struct ms_go_types *ms_known_go_types(const struct ms_knowledge *k)
+{
+    return k ? ms_typing_go_types(k->typing) : NULL;
+}
+
 /* --- types ------------------------------------------------------------------------------------- */
+
+static bool is_go(const struct ms_type *type)
+{
+    return type->language == MS_LANGUAGE_GO && type->encoding != DW_ATE_UTF;
+}
 
 static unsigned shape_of(const struct ms_block_type *what)
 {
+    if (what->type && what->type->language == MS_LANGUAGE_GO && !is_go(what->type))
+        return 0; /* bytes of a string are no array to Go */
     return (what->count > 1 ? SHAPE_ARRAY : 0) | (what->tail ? SHAPE_TAIL : 0);
 }
 
-static struct ms_error *make_group(struct ms_knowledge *k, const char *name, unsigned shape, const char **group)
+/* GO: arrays are written before what they are of. */
+static struct ms_error *make_group(struct ms_knowledge *k, const char *name, unsigned shape, bool go, const char **group)
 {
     ms_auto_free char *text = NULL;
-    if (asprintf(&text, "%s%s%s", name, shape & SHAPE_ARRAY ? " []" : "", shape & SHAPE_TAIL ? " + tail" : "") < 0) {
+    if (go ? asprintf(&text, "%s%s", shape & SHAPE_ARRAY ? "[]" : "", name) < 0
+           : asprintf(&text, "%s%s%s", name, shape & SHAPE_ARRAY ? " []" : "", shape & SHAPE_TAIL ? " + tail" : "") < 0) {
         text = NULL;
         return ms_error_nomem(SHORT);
     }
@@ -96,14 +116,14 @@ ms_result ms_known_group(struct ms_knowledge *k, const struct ms_known *known, c
         single.count = 1;
         single.tail = 0;
         const char *words = ms_block_type_text(k->typing, &single);
-        return words ? make_group(k, words, shape, group) : ms_error_nomem(SHORT);
+        return words ? make_group(k, words, shape, false, group) : ms_error_nomem(SHORT);
     }
     const size_t index = (size_t)type->id * SHAPES + shape;
     while (k->groups.count <= index)
         if (!ms_vector_add(&k->groups))
             return ms_error_nomem(SHORT);
     if (!k->groups.items[index])
-        MS_TRY(make_group(k, type->name, shape, &k->groups.items[index]));
+        MS_TRY(make_group(k, type->name, shape, is_go(type), &k->groups.items[index]));
     *group = k->groups.items[index];
     return NULL;
 }

@@ -9,6 +9,8 @@
 #define LONGEST_WAY 100u
 /* Each takes a search from the roots on. */
 #define ROOTS_NAMED 20u
+/* Of the arrays that are pinned so many are listed. */
+#define PINNED_LISTED 20u
 
 static struct ms_error *describe_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
                                        const struct ms_heap_report *report, uint64_t start, struct ms_owner *owner)
@@ -135,6 +137,27 @@ struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_d
     return error;
 }
 
+struct ms_error *ms_find_pinned(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                struct ms_heap_report *report)
+{
+    size_t count;
+    const struct ms_pin *pins = ms_known_pins(report->knowledge, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct ms_segment *segment = ms_heap_segment(&scan->heap, pins[i].address);
+        report->pinned_all.blocks++;
+        report->pinned_all.bytes += pins[i].size - pins[i].used;
+        struct ms_pinned *pinned = segment && i < PINNED_LISTED ? ms_vector_add(&report->pinned) : NULL;
+        if (!pinned && segment && i < PINNED_LISTED)
+            return ms_error_nomem("the pinned arrays");
+        if (!pinned)
+            continue;
+        pinned->used = pins[i].used;
+        MS_TRY(describe_owner(scan, tree, report, ms_address_granule(&scan->heap, segment, pins[i].address),
+                              &pinned->block));
+    }
+    return NULL;
+}
+
 /* --- the roots that hold them ------------------------------------------------------------------ */
 
 /* Where the shortest chain to OWNER begins. */
@@ -163,5 +186,7 @@ struct ms_error *ms_name_retainers(const struct ms_scan *scan, struct ms_names *
         MS_TRY(name_root(scan, names, report, &report->retainers.items[i].block));
     for (size_t i = 0; i < report->suspects.count; i++)
         MS_TRY(name_root(scan, names, report, &report->suspects.items[i].retainer.block));
+    for (size_t i = 0; i < report->pinned.count; i++)
+        MS_TRY(name_root(scan, names, report, &report->pinned.items[i].block));
     return NULL;
 }

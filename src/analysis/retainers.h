@@ -8,7 +8,11 @@
 struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_dominators *tree,
                                    const struct ms_heap_options *options, struct ms_heap_report *report);
 
-/* Names the roots that hold the first of them and the suspects. */
+/* Fills report->pinned. */
+struct ms_error *ms_find_pinned(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                struct ms_heap_report *report);
+
+/* Names the roots that hold the first of them, the suspects and what is pinned. */
 struct ms_error *ms_name_retainers(const struct ms_scan *scan, struct ms_names *names,
                                    struct ms_heap_report *report);
 

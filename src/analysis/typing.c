@@ -176,6 +176,17 @@ struct ms_block_type ms_block_type(const struct ms_typing *t, uint64_t start)
     return what;
 }
 
+const struct ms_pin *ms_typing_pins(const struct ms_typing *t, size_t *count)
+{
+    *count = t && t->go ? t->go->pins.count : 0;
+    return *count ? t->go->pins.items : NULL;
+}
+
+struct ms_go_types *ms_typing_go_types(const struct ms_typing *t)
+{
+    return t && t->go ? t->go->go_types : NULL;
+}
+
 void ms_typing_share(const struct ms_typing *t, struct ms_tally share[MS_EVIDENCES])
 {
     memcpy(share, t->share, sizeof t->share);

@@ -32,12 +32,11 @@
 struct layout {
     struct ms_go_place size, flags, kind, name, self;
     struct ms_go_place pointer_element, slice_element, array_element, array_length, channel_element;
-    struct ms_go_place key, element, bucket, group, key_size, element_size, slot_size,
-        element_offset, map_flags;
+    struct ms_go_place key, element, bucket, group, key_size, element_size, slot_size, element_offset, map_flags;
     struct ms_go_place fields, field, field_name, field_type, field_offset;
     struct ms_go_place methods;
-    struct ms_go_place pointer_self, slice_self, array_self, channel_self, map_self, struct_self,
-        interface_self, function_self, package;
+    struct ms_go_place pointer_self, slice_self, array_self, channel_self, map_self, struct_self, interface_self,
+        function_self, package;
     struct ms_go_place itab_type;
     struct ms_go_place count, buckets, old_buckets, extra, hmap; /* of maps to 1.23 */
     struct ms_go_place groups, groups_mask, table;
@@ -120,9 +119,8 @@ struct ms_go_types {
     struct ms_go *go;
     struct ms_types *types;
     struct layout layout;
-    struct entry *by_header[BUCKETS], *by_id[BUCKETS], *by_name[BUCKETS],
-        *by_structure[BUCKETS];                  /* chains */
-    MS_VECTOR(struct entry *) all;               /* owned */
+    struct entry *by_header[BUCKETS], *by_id[BUCKETS], *by_name[BUCKETS], *by_structure[BUCKETS]; /* chains */
+    MS_VECTOR(struct entry *) all;                                                                /* owned */
     const struct ms_type *word, *byte, *pointer; /* int, uint8, unsafe.Pointer */
     unsigned depth;
     bool failed; /* memory was short */
@@ -180,8 +178,7 @@ static char *read_name(const struct ms_go_types *t, uint64_t address)
     return text;
 }
 
-static bool get(const struct ms_go_types *t, uint64_t address, struct ms_go_place place,
-                uint64_t *value)
+static bool get(const struct ms_go_types *t, uint64_t address, struct ms_go_place place, uint64_t *value)
 {
     return ms_go_get(t->go, address, place, value);
 }
@@ -226,8 +223,8 @@ static char *type_name(const struct ms_go_types *t, uint64_t header, unsigned fl
 }
 
 /* "math/rand/v2.Rand" for the "rand.Rand" at HEADER; NULL when there is no more to be said. */
-static char *long_name(const struct ms_go_types *t, uint64_t header, enum ms_go_kind kind,
-                       unsigned flags, const char *name)
+static char *long_name(const struct ms_go_types *t, uint64_t header, enum ms_go_kind kind, unsigned flags,
+                       const char *name)
 {
     const struct ms_go_module *module = module_of(t, header);
     uint64_t offset;
@@ -318,8 +315,7 @@ static const struct ms_type *type_at(struct ms_go_types *t, uint64_t header)
     return found ? found->type : NULL;
 }
 
-static const struct ms_type *pointer_to(struct ms_go_types *t, const struct ms_type *target,
-                                        uint64_t identity)
+static const struct ms_type *pointer_to(struct ms_go_types *t, const struct ms_type *target, uint64_t identity)
 {
     ms_auto_free char *name = NULL;
     if (!target || asprintf(&name, "*%s", target->name) < 0) {
@@ -339,14 +335,13 @@ static void fill_structure(struct ms_go_types *t, const struct ms_go_type *what)
 {
     struct ms_go_slice fields;
     MS_VECTOR(struct ms_member) members = {0};
-    if (!ms_go_get_slice(t->go, what->header, t->layout.fields, &fields) ||
-        fields.length > FIELDS_MOST || !t->layout.field.size)
+    if (!ms_go_get_slice(t->go, what->header, t->layout.fields, &fields) || fields.length > FIELDS_MOST ||
+        !t->layout.field.size)
         return;
     for (uint64_t i = 0; i < fields.length; i++) {
         const uint64_t field = fields.data + i * t->layout.field.size;
         uint64_t name, type, offset;
-        if (!get(t, field, t->layout.field_name, &name) ||
-            !get(t, field, t->layout.field_type, &type) ||
+        if (!get(t, field, t->layout.field_name, &name) || !get(t, field, t->layout.field_type, &type) ||
             !get(t, field, t->layout.field_offset, &offset))
             break;
         if (t->go->minor < 19) /* the lowest bit says that it is embedded */
@@ -411,8 +406,8 @@ struct wanted {
     const struct ms_type *type;
 };
 
-static void add_members(struct ms_go_types *t, const struct ms_type *type,
-                        const struct wanted *wanted, size_t count)
+static void add_members(struct ms_go_types *t, const struct ms_type *type, const struct wanted *wanted,
+                        size_t count)
 {
     struct ms_member members[8];
     size_t made = 0;
@@ -511,14 +506,12 @@ static void read_map(struct ms_go_types *t, struct ms_go_type *what)
         what->map.indirect_key = flags & GROUPS_INDIRECT_KEY;
         what->map.indirect_element = flags & GROUPS_INDIRECT_ELEMENT;
         what->map.slot_size = get(t, what->header, l->slot_size, &number) ? (uint32_t)number : 0;
-        what->map.element_offset =
-            get(t, what->header, l->element_offset, &number) ? (uint32_t)number : 0;
+        what->map.element_offset = get(t, what->header, l->element_offset, &number) ? (uint32_t)number : 0;
     } else {
         what->map.indirect_key = flags & BUCKETS_INDIRECT_KEY;
         what->map.indirect_element = flags & BUCKETS_INDIRECT_ELEMENT;
         what->map.key_size = get(t, what->header, l->key_size, &number) ? (uint32_t)number : 0;
-        what->map.element_size =
-            get(t, what->header, l->element_size, &number) ? (uint32_t)number : 0;
+        what->map.element_size = get(t, what->header, l->element_size, &number) ? (uint32_t)number : 0;
     }
 }
 
@@ -543,8 +536,7 @@ static uint64_t read_parts(struct ms_go_types *t, struct ms_go_type *what)
         get(t, what->header, l->array_length, &count);
         break;
     case MS_GO_INTERFACE:
-        what->empty_interface =
-            ms_go_get_slice(t->go, what->header, l->methods, &methods) && methods.length == 0;
+        what->empty_interface = ms_go_get_slice(t->go, what->header, l->methods, &methods) && methods.length == 0;
         break;
     case MS_GO_MAP:
         read_map(t, what);
@@ -598,11 +590,8 @@ static const struct ms_type *runtime_type(struct ms_go_types *t, struct entry *e
  */
 static void make_type(struct ms_go_types *t, struct entry *e, const char *name, uint64_t size)
 {
-    struct ms_type_plan plan = {.language = MS_LANGUAGE_GO,
-                                .name = name,
-                                .size = size,
-                                .identity = e->what.header,
-                                .context = e};
+    struct ms_type_plan plan = {
+        .language = MS_LANGUAGE_GO, .name = name, .size = size, .identity = e->what.header, .context = e};
     uint64_t count = 0;
     switch (e->what.kind) {
     case MS_GO_STRUCT:
@@ -621,8 +610,7 @@ static void make_type(struct ms_go_types *t, struct entry *e, const char *name, 
         count = read_parts(t, &e->what);
         plan.kind = MS_TYPE_ARRAY;
         plan.target = e->what.element;
-        plan.count =
-            plan.target && plan.target->size && count <= size / plan.target->size ? count : 0;
+        plan.count = plan.target && plan.target->size && count <= size / plan.target->size ? count : 0;
         break;
     case MS_GO_POINTER:
         read_parts(t, &e->what);
@@ -631,8 +619,7 @@ static void make_type(struct ms_go_types *t, struct entry *e, const char *name, 
         break;
     case MS_GO_MAP:
     case MS_GO_CHAN:
-        e->what.map.groups =
-            e->what.kind == MS_GO_MAP && t->layout.group.size && t->layout.swiss.size;
+        e->what.map.groups = e->what.kind == MS_GO_MAP && t->layout.group.size && t->layout.swiss.size;
         plan.kind = MS_TYPE_POINTER;
         plan.target = runtime_type(t, e, name);
         set_type(t, e, ms_type_add(t->types, &plan));
@@ -668,8 +655,8 @@ static struct entry *read_type(struct ms_go_types *t, uint64_t header)
 {
     uint64_t size, kind, flags;
     if (header % 8 || !module_of(t, header) || !get(t, header, t->layout.size, &size) ||
-        !get(t, header, t->layout.kind, &kind) || !get(t, header, t->layout.flags, &flags) ||
-        size > SIZE_MOST || (kind & KIND_MASK) == 0 || (kind & KIND_MASK) >= MS_GO_KINDS)
+        !get(t, header, t->layout.kind, &kind) || !get(t, header, t->layout.flags, &flags) || size > SIZE_MOST ||
+        (kind & KIND_MASK) == 0 || (kind & KIND_MASK) >= MS_GO_KINDS)
         return NULL;
     ms_auto_free char *name = type_name(t, header, (unsigned)flags);
     struct entry *e = name ? add_entry(t, header) : NULL;
@@ -678,8 +665,7 @@ static struct entry *read_type(struct ms_go_types *t, uint64_t header)
     e->what.kind = (enum ms_go_kind)(kind & KIND_MASK);
     e->what.named = flags & FLAG_NAMED;
     e->what.direct = t->go->minor >= DIRECT_IN_FLAGS ? flags & FLAG_DIRECT : kind & KIND_DIRECT;
-    ms_auto_free char *full =
-        is_taken(t, name) ? long_name(t, header, e->what.kind, (unsigned)flags, name) : NULL;
+    ms_auto_free char *full = is_taken(t, name) ? long_name(t, header, e->what.kind, (unsigned)flags, name) : NULL;
     make_type(t, e, full ? full : name, size);
     return e;
 }
@@ -698,8 +684,7 @@ const struct ms_go_type *ms_go_type_at(struct ms_go_types *t, uint64_t address)
 const struct ms_go_type *ms_go_type_of_itab(struct ms_go_types *t, uint64_t address)
 {
     uint64_t header;
-    return get(t, address, t->layout.itab_type, &header) && header ? ms_go_type_at(t, header)
-                                                                   : NULL;
+    return get(t, address, t->layout.itab_type, &header) && header ? ms_go_type_at(t, header) : NULL;
 }
 
 /* --- types of DWARF ----------------------------------------------------------------------------
@@ -719,8 +704,8 @@ static struct entry *from_marks(struct ms_go_types *t, const struct ms_type *typ
     set_type(t, e, type);
     if (e->what.kind == MS_GO_INTERFACE) {
         const struct ms_type *whole = ms_type_complete(t->types, type);
-        e->what.empty_interface = whole->member_count && whole->members[0].name &&
-                                  strcmp(whole->members[0].name, "_type") == 0;
+        e->what.empty_interface =
+            whole->member_count && whole->members[0].name && strcmp(whole->members[0].name, "_type") == 0;
     }
     return e;
 }
@@ -735,9 +720,8 @@ const struct ms_go_type *ms_go_type_of(struct ms_go_types *t, const struct ms_ty
         return NULL;
     for (size_t i = 0; marks.header && i < t->go->modules.count; i++) {
         const struct ms_go_range *r = &t->go->modules.items[i].types;
-        const uint64_t header = marks.header >= r->start && marks.header < r->end
-                                    ? marks.header
-                                    : r->start + marks.header;
+        const uint64_t header =
+            marks.header >= r->start && marks.header < r->end ? marks.header : r->start + marks.header;
         const struct ms_go_type *found = header < r->end ? ms_go_type_at(t, header) : NULL;
         if (found && found->kind == marks.kind && found->type->size == type->size)
             return found;
@@ -787,8 +771,7 @@ ms_result ms_go_types_new(struct ms_go *go, struct ms_types *types, struct ms_go
     if (!t->word || !t->byte || !t->pointer)
         error = ms_error_nomem("Go's types");
     else
-        error =
-            ms_go_bind(go, layout_fields, sizeof layout_fields / sizeof *layout_fields, &t->layout);
+        error = ms_go_bind(go, layout_fields, sizeof layout_fields / sizeof *layout_fields, &t->layout);
     if (error) {
         ms_go_types_free(t);
         *out = NULL;

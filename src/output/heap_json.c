@@ -70,6 +70,17 @@ static json_t *typed_json(const struct ms_heap_report *report)
     return typed;
 }
 
+/* Of a Go heap alone. */
+static json_t *pinned_json(const struct ms_heap_report *report)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < report->pinned.count; i++) {
+        json_t *one = ms_json_with(json_object(), "used", ms_json_count(report->pinned.items[i].used));
+        list = ms_json_with_item(list, ms_json_with(one, "block", owner_json(&report->pinned.items[i].block)));
+    }
+    return ms_json_with(ms_json_tally(&report->pinned_all), "arrays", list);
+}
+
 json_t *ms_heap_json(const struct ms_heap_report *report)
 {
     json_t *groups = json_array(), *retainers = json_array(), *suspects = json_array();
@@ -88,6 +99,8 @@ json_t *ms_heap_json(const struct ms_heap_report *report)
     heap = ms_json_with(heap, "group_count", ms_json_count(report->group_count));
     heap = ms_json_with(heap, "others", ms_json_tally(&report->others));
     heap = ms_json_with(heap, "suspects", suspects);
+    if (report->pinned_all.blocks)
+        heap = ms_json_with(heap, "pinned", pinned_json(report));
     heap = ms_json_with(heap, "retainers", retainers);
     return ms_json_with(heap, "groups", groups);
 }

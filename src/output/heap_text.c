@@ -146,6 +146,28 @@ static void write_suspects(const struct ms_view *view, const struct ms_heap_repo
         fprintf(view->out, "  ... and %zu more (--verbose)\n", report->suspects.count - shown);
 }
 
+/* Arrays of Go that little slices keep. */
+static void write_pinned(const struct ms_view *view, const struct ms_heap_report *report)
+{
+    char size[16], all[16], count[32];
+    if (!report->pinned_all.blocks)
+        return;
+    putc('\n', view->out);
+    ms_style_begin(view, MS_STYLE_HEAD);
+    fprintf(view->out, "pinned: %s in %s array%s that only slices of a small part of them hold; copying the part frees the rest",
+            ms_size_text(report->pinned_all.bytes, all), ms_count_text(report->pinned_all.blocks, count),
+            report->pinned_all.blocks == 1 ? "" : "s");
+    ms_style_end(view);
+    putc('\n', view->out);
+    for (size_t i = 0; i < report->pinned.count && (i < SUSPECTS_SHOWN || view->verbose); i++) {
+        const struct ms_pinned *pinned = &report->pinned.items[i];
+        fprintf(view->out, "  %s of ", ms_size_text(pinned->used, size));
+        fprintf(view->out, "%s: ", ms_size_text(pinned->block.size, size));
+        write_owner(view->out, &pinned->block);
+        putc('\n', view->out);
+    }
+}
+
 /* --- tables ------------------------------------------------------------------------------------ */
 
 static void write_retainers(const struct ms_view *view, const struct ms_heap_report *report)
@@ -259,6 +281,7 @@ ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image,
     write_verdict(view, report);
     if (!view->quiet) {
         write_suspects(view, report);
+    write_pinned(view, report);
         if (retainers)
             write_retainers(view, report);
         write_groups(view, report);

@@ -29,7 +29,7 @@ static void write_string(FILE *out, const struct ms_value *value)
 static void write_pointer(FILE *out, const struct ms_value *value)
 {
     if (!value->number.u) {
-        fputs("NULL", out);
+        fputs(value->type->language == MS_LANGUAGE_GO ? "nil" : "NULL", out);
         return;
     }
     fprintf(out, "0x%" PRIx64, value->number.u);

@@ -267,9 +267,26 @@ static bool descend_members(struct descent *d, const struct ms_type *type, uint6
     return partly || whole->member_count == 0;
 }
 
+/* Is the word at OFFSET the pointer of a string, slice or interface of Go? To Go's users that has no name of its own. */
+static bool is_go_pointer(struct descent *d, const struct ms_type *type, uint64_t offset)
+{
+    if (type->language != MS_LANGUAGE_GO || type->kind != MS_TYPE_STRUCT || type->size > 24 || d->wanted != 8)
+        return false;
+    const struct ms_type *whole = ms_type_complete(d->types, type);
+    const struct ms_member *m = whole->members;
+    if (whole->member_count < 2 || !m[0].name || !m[1].name)
+        return false;
+    if (strcmp(m[1].name, "len") == 0)
+        return offset == 0 && (strcmp(m[0].name, "str") == 0 || strcmp(m[0].name, "array") == 0);
+    return offset == 8 && strcmp(m[1].name, "data") == 0 &&
+           (strcmp(m[0].name, "tab") == 0 || strcmp(m[0].name, "_type") == 0);
+}
+
 static bool descend(struct descent *d, const struct ms_type *type, uint64_t offset, unsigned depth)
 {
     d->leaf = type;
+    if (is_go_pointer(d, type, offset))
+        return true;
     if (depth >= DEPTH_MAX || d->steps++ >= STEPS_MAX)
         return true;
     if (type->kind == MS_TYPE_ARRAY)
