@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "memscope/goescapes.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
@@ -79,5 +80,11 @@ ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *
  * what was written is for who opened it.
  */
 ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *profile);
+
+/* TARGET: as the user named it. */
+void ms_escapes_text(const struct ms_view *view, const char *target,
+                     const struct ms_go_escapes *escapes);
+ms_result ms_escapes_json_write(const struct ms_view *view, const char *target,
+                                const struct ms_go_escapes *escapes);
 
 #endif

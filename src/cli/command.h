@@ -18,7 +18,8 @@
     COMMAND(attach, "browse all of that on the terminal")                                          \
     COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
     COMMAND(memstats, "account for every resident byte of the process")                            \
-    COMMAND(profile, "write a profile of the heap for pprof")
+    COMMAND(profile, "write a profile of the heap for pprof")                                      \
+    COMMAND(escapes, "variables that the compiler of a Go program moved to the heap")
 
 /*
  * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the
