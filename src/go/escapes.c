@@ -142,11 +142,37 @@ static int minor_version(Dwarf_Die *unit)
     return version ? (int)strtoul(version + strlen(" go1."), NULL, 10) : CLOSURE_OFFSETS_SINCE;
 }
 
-/*
- * Where ESCAPE, which has its line, is declared: in the function, or in another that was inlined
- * into it. False: it is captured, a variable of the function around this closure.
- */
-static bool find_place(struct reader *reader, struct ms_go_escape *escape)
+/* Has the function a parameter or result called NAME? */
+static bool has_parameter(Dwarf_Die *function, const char *name)
+{
+    Dwarf_Die child;
+    for (int more = dwarf_child(function, &child); more == 0;
+         more = dwarf_siblingof(&child, &child)) {
+        const char *other =
+            dwarf_tag(&child) == DW_TAG_formal_parameter ? string_of(&child, DW_AT_name) : NULL;
+        if (other && strcmp(other, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Is it a variable of the function around this closure? */
+static bool is_captured(struct reader *reader, Dwarf_Die *variable,
+                        const struct ms_go_escape *escape)
+{
+    if (reader->tells_captured)
+        return dwarf_hasattr(variable, AT_GO_CLOSURE_OFFSET);
+    /* Before 1.23: declared where the closure is, and no code of its own if it was elsewhere. */
+    if (!is_closure(reader->function_name))
+        return false;
+    if (escape->line == reader->function_line)
+        return !has_parameter(&reader->function, escape->variable);
+    return escape->inlined && !escape->file;
+}
+
+/* Where ESCAPE, which has its line, is declared: in the function, or in another that was inlined
+ * into it. */
+static void find_place(struct reader *reader, struct ms_go_escape *escape)
 {
     if (!reader->last_line)
         reader->last_line = last_line(reader);
@@ -154,9 +180,8 @@ static bool find_place(struct reader *reader, struct ms_go_escape *escape)
     bool own_file = !file || (reader->function_file && strcmp(file, reader->function_file) == 0);
     escape->inlined =
         !own_file || escape->line < reader->function_line || escape->line > reader->last_line;
-    escape->file = escape->inlined ? file : reader->function_file;
     /* An inlined parameter is allocated where the call is, so there may be no code of its line. */
-    return !escape->inlined || file || reader->tells_captured || !is_closure(reader->function_name);
+    escape->file = escape->inlined ? file : reader->function_file;
 }
 
 /* Takes VARIABLE for what it is: `&x` is the address of x on the heap, unless x is captured by a
@@ -164,7 +189,7 @@ static bool find_place(struct reader *reader, struct ms_go_escape *escape)
 static ms_result take(struct reader *reader, Dwarf_Die *variable)
 {
     const char *name = string_of(variable, DW_AT_name);
-    if (!name || name[0] != '&' || !name[1] || dwarf_hasattr(variable, AT_GO_CLOSURE_OFFSET))
+    if (!name || name[0] != '&' || !name[1])
         return NULL;
     struct ms_go_escape escape = {
         .package = reader->package,
@@ -173,7 +198,8 @@ static ms_result take(struct reader *reader, Dwarf_Die *variable)
         .line = number_of(variable, DW_AT_decl_line),
         .copies = 1,
     };
-    if (!find_place(reader, &escape))
+    find_place(reader, &escape);
+    if (is_captured(reader, variable, &escape))
         return NULL;
     set_type(variable, &escape);
     struct ms_go_escape *added = ms_vector_add(&reader->to->list);
@@ -194,7 +220,8 @@ static ms_result walk(struct reader *reader, Dwarf_Die *parent, unsigned depth)
     int more = dwarf_child(parent, &child);
     for (; more == 0; more = dwarf_siblingof(&child, &child)) {
         int tag = dwarf_tag(&child);
-        if (tag == DW_TAG_variable || tag == DW_TAG_formal_parameter)
+        /* What is a parameter `&x` was captured by a closure that is called on the spot. */
+        if (tag == DW_TAG_variable)
             MS_TRY(take(reader, &child));
         else if (tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine)
             MS_TRY(walk(reader, &child, depth + 1));
