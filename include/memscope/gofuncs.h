@@ -115,12 +115,19 @@ bool ms_go_sp_delta(struct ms_go_functions *functions, const struct ms_go_functi
                     uint64_t pc, int32_t *delta);
 
 /* Tables by PC and data of a function (src/internal/abi/symtab.go); the same in all versions. */
-enum ms_go_pcdata { MS_GO_UNSAFE_POINT, MS_GO_STACK_MAP_INDEX, MS_GO_INLINE_INDEX };
+enum ms_go_pcdata {
+    MS_GO_UNSAFE_POINT,
+    MS_GO_STACK_MAP_INDEX,
+    MS_GO_INLINE_INDEX,
+    MS_GO_ARGUMENT_LIVE_INDEX, /* 1.18 and later */
+};
 enum ms_go_funcdata {
     MS_GO_ARGS_POINTER_MAPS,
     MS_GO_LOCALS_POINTER_MAPS,
     MS_GO_STACK_OBJECTS,
     MS_GO_INLINE_TREE,
+    MS_GO_ARGUMENT_INFO = 5,
+    MS_GO_ARGUMENT_LIVE_INFO, /* 1.18 and later */
 };
 
 /* Value of TABLE at PC, or -1. */

@@ -25,13 +25,14 @@ enum ms_go_status {
 
 /* Strings live as long as the goroutines they are of. */
 struct ms_go_goroutine {
-    uint64_t address;        /* of its g */
-    uint64_t id, parent;     /* goid; of what made it (1.21 and later), else 0 */
-    uint8_t status;          /* enum ms_go_status; no dead ones are listed */
-    bool scanned;            /* the collector holds it just now */
-    bool system;             /* of the runtime: left out of tracebacks and profiles */
-    bool locked;             /* runtime.LockOSThread() */
-    const char *state;       /* "running", "chan receive", …: as tracebacks say it */
+    uint64_t address;    /* of its g */
+    uint64_t id, parent; /* goid; of what made it (1.21 and later), else 0 */
+    uint8_t status;      /* enum ms_go_status; no dead ones are listed */
+    bool scanned;        /* the collector holds it just now */
+    bool durable;        /* waits for its synctest bubble alone, and its state does not say so */
+    bool system;         /* of the runtime: left out of tracebacks and profiles */
+    bool locked;         /* runtime.LockOSThread() */
+    const char *state;   /* "running", "chan receive", …: as tracebacks say it */
     const char *wait_reason; /* when it waits: the same; else NULL */
     uint64_t waited_ns;      /* about how long it waits; the collector looks; 0: not known */
     uint64_t created_at;     /* return address of the go statement */
@@ -139,6 +140,43 @@ ms_result ms_go_stack_words(const struct ms_go_goroutines *goroutines,
 ms_result ms_go_thread_words(const struct ms_go_goroutines *goroutines, ms_go_word_visitor *visit,
                              void *context);
 
+/* --- tracebacks ---------------------------------------------------------------------------------
+ */
+
+/* A call of a stack; inlined ones have their own. */
+struct ms_go_traced {
+    struct ms_go_call call;
+    uint64_t pc;     /* where it goes on */
+    uint64_t lookup; /* ms_go_frame.call */
+    uint64_t argp;   /* start of the arguments; 0: of a group, or inlined */
+    bool shown;      /* by a traceback: not of the runtime's inside, no wrapper */
+};
+
+/* So many calls of a stack are in a traceback: the innermost and the outermost, half each. */
+#define MS_GO_TRACED_MOST 100u
+
+/* A stack as the traceback of a panic shows it; traceback1() of src/runtime/traceback.go. */
+struct ms_go_traceback {
+    struct ms_go_traced calls[MS_GO_TRACED_MOST];
+    unsigned count;
+    uint64_t elided; /* calls that are left out before CALLS[ELIDED_AT] */
+    unsigned elided_at;
+    bool cut;      /* up to 1.20: an unknown number is left out at the end */
+    bool complete; /* the stack could be read to its end */
+};
+void ms_go_trace(const struct ms_go_goroutines *goroutines, const struct ms_go_goroutine *goroutine,
+                 struct ms_go_traceback *traceback);
+
+/* The arguments of a call as tracebacks show them, "0x17, {0xc000012345, 0x4}, ..."; BUFFER is
+ * returned. */
+#define MS_GO_ARGUMENTS_TEXT 512u
+char *ms_go_arguments(const struct ms_go_goroutines *goroutines, const struct ms_go_traced *traced,
+                      char buffer[MS_GO_ARGUMENTS_TEXT]);
+
+/* The call that made GOROUTINE; false: not known, or not shown (of the main goroutine). */
+bool ms_go_creator(const struct ms_go_goroutines *goroutines, uint64_t created_at,
+                   struct ms_go_traced *creator);
+
 /* --- groups -------------------------------------------------------------------------------------
  */
 
@@ -161,6 +199,7 @@ struct ms_go_group {
     uint32_t kept;                              /* of them in CALLS: the innermost */
     uint64_t *calls;                            /* ms_go_frame.call of each; owned */
     bool complete;                              /* the stack could be read to its end */
+    uint64_t created_at;                        /* of all of them; 0: they differ */
     MS_VECTOR(struct ms_go_state_count) states; /* most first */
 };
 
@@ -175,5 +214,13 @@ struct ms_go_groups {
 ms_result ms_go_group(const struct ms_go_goroutines *goroutines, bool system,
                       struct ms_go_groups *groups);
 void ms_go_groups_free(struct ms_go_groups *groups);
+
+/* The calls of a group's stack, as a profile has them: wrappers are left out. */
+struct ms_go_calls {
+    MS_VECTOR(struct ms_go_traced) list;
+};
+ms_result ms_go_group_calls(const struct ms_go_goroutines *goroutines,
+                            const struct ms_go_group *group, struct ms_go_calls *calls);
+void ms_go_calls_free(struct ms_go_calls *calls);
 
 #endif

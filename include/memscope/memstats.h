@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "memscope/gostats.h"
 #include "memscope/graph.h"
 #include "memscope/symbols.h"
 
@@ -53,6 +54,7 @@ struct ms_memstats {
     enum ms_verdict verdict;
     char reason[256];   /* the verdict in plain words, with its figures */
     bool complete;
+    const struct ms_go_stats *go; /* of a Go program what its runtime counts; the caller's, or NULL */
 };
 
 /* Needs a scan that was marked (ms_mark) and an image with the account. */

@@ -7,6 +7,10 @@
 #include <stdio.h>
 
 #include "memscope/goescapes.h"
+#include "memscope/goheap.h"
+#include "memscope/gostacks.h"
+#include "memscope/gostats.h"
+#include "memscope/gotrace.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
@@ -26,6 +30,10 @@ struct ms_view {
 
 /* Decimal with thousands separated by commas; BUFFER of at least 32 bytes is returned. */
 char *ms_count_text(uint64_t count, char buffer[32]);
+/* PART of WHOLE: "3.1%", "<0.1%", "-" when WHOLE is 0; BUFFER of 16 bytes is returned. */
+char *ms_share_text(uint64_t part, uint64_t whole, char buffer[16]);
+/* "12.3 ms"; BUFFER of 16 bytes is returned. */
+char *ms_duration_text(uint64_t ns, char buffer[16]);
 /* Writes SIZE bytes of the target so that no byte can reach a terminal raw: C escapes, UTF-8 kept when valid and printable. */
 void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
 
@@ -39,18 +47,25 @@ struct ms_escaped {
 void ms_escape(const uint8_t *bytes, size_t size, bool quoted, struct ms_escaped *escaped);
 void ms_escape_point(uint32_t point, char text[MS_ESCAPED]);
 
+/* HEAP is malloc's, and GO Go's in a Go program, else NULL. */
 void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
-                   const struct ms_leak_report *report);
+                   const struct ms_leak_report *report, const struct ms_go_heap *go);
 /* With RETAINERS and LIST, the lists of them and of every block too. The only error is lack of memory. */
 ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_scan *scan,
                        const struct ms_heap_report *report, bool retainers, bool list);
 void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                       const struct ms_memstats *stats);
+/* A cycle in the format of gctrace of go1.MINOR; what is not known is "-". */
+void ms_go_cycle_text(FILE *out, const struct ms_go_cycle *cycle, unsigned minor);
+/* As an object on one line; what is not known is null. The only error is lack of memory. */
+ms_result ms_go_cycle_json_write(FILE *out, const struct ms_go_cycle *cycle);
+void ms_go_stats_text(const struct ms_view *view, const struct ms_go_stats *stats);
 
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
-json_t *ms_leaks_json(const struct ms_leak_report *report);
+json_t *ms_leaks_json(const struct ms_leak_report *report, const struct ms_go_heap *go);
 json_t *ms_heap_json(const struct ms_heap_report *report);
+json_t *ms_go_stats_json(const struct ms_go_stats *stats);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
 /*
@@ -60,7 +75,7 @@ json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *s
  */
 ms_result ms_leaks_json_write(const struct ms_view *view, const struct ms_image *image,
                               const struct ms_heap *heap, const struct ms_leak_report *report,
-                              bool list);
+                              const struct ms_go_heap *go, bool list);
 ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_scan *scan, const struct ms_heap_report *report, bool list);
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,
@@ -80,6 +95,24 @@ ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *
  * what was written is for who opened it.
  */
 ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *profile);
+/* What `memscope goroutines` shows. */
+struct ms_goroutines_report {
+    const struct ms_go_goroutines *all;
+    struct ms_go_groups groups;
+    bool with_system; /* those of the runtime are in GROUPS */
+    bool complete;
+};
+/* The only error is lack of memory. */
+ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image,
+                             const struct ms_heap *heap, const struct ms_goroutines_report *report);
+/* Each one as the traceback of a panic shows it, which other tools read: nothing else. */
+void ms_goroutines_full_text(const struct ms_view *view, const struct ms_go_goroutines *all,
+                             bool system);
+ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **json);
+/* With LIST, each goroutine too. */
+ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
+                                   const struct ms_heap *heap,
+                                   const struct ms_goroutines_report *report, bool list);
 
 /* TARGET: as the user named it. */
 void ms_escapes_text(const struct ms_view *view, const char *target,

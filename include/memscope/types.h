@@ -26,7 +26,7 @@ enum ms_type_kind {
     MS_TYPE_UNION,
 };
 
-enum ms_language { MS_LANGUAGE_C, MS_LANGUAGE_CXX, MS_LANGUAGE_RUST, MS_LANGUAGE_OTHER };
+enum ms_language { MS_LANGUAGE_C, MS_LANGUAGE_CXX, MS_LANGUAGE_RUST, MS_LANGUAGE_GO, MS_LANGUAGE_OTHER };
 
 struct ms_type;
 
@@ -68,6 +68,38 @@ struct ms_variable {
 };
 
 struct ms_types;
+
+/*
+ * --- types that come from elsewhere than DWARF ---------------------------------------------------
+ * IDENTITY tells those apart that are equal in all else. FILL is called when members are asked for the
+ * first time, with the type and CONTEXT, and calls ms_type_set_members(); NULL: there are none.
+ */
+typedef void ms_type_fill(void *context, const struct ms_type *type);
+struct ms_type_plan {
+    enum ms_type_kind kind;
+    enum ms_language language;
+    uint8_t encoding;
+    const char *name; /* copied */
+    uint64_t size, count, identity;
+    const struct ms_type *target;
+    ms_type_fill *fill;
+    void *context; /* must outlive the types, or what asks them */
+};
+
+/* The type of this plan; NULL when memory is short. */
+const struct ms_type *ms_type_add(struct ms_types *types, const struct ms_type_plan *plan);
+
+/* Gives TYPE, one of ms_type_add(), its members: copied, names too. */
+void ms_type_set_members(struct ms_types *types, const struct ms_type *type, const struct ms_member *members,
+                         size_t count);
+
+/* What Go's compiler says of a type that is from its DWARF (src/cmd/internal/dwarf: DW_AT_go_…). */
+struct ms_type_go_marks {
+    uint8_t kind;    /* as internal/abi.Kind counts; 0: TYPE is not Go's */
+    uint64_t header; /* of the type in the program: bytes behind runtime.types; 0: there is none */
+    const struct ms_type *key, *element; /* of maps, channels, slices; or NULL */
+};
+struct ms_type_go_marks ms_type_go_marks(struct ms_types *types, const struct ms_type *type);
 
 /* Called now and then from long readings: WHAT is static, e.g. "debug information"; bytes. May be NULL. */
 typedef void ms_types_progress(void *context, const char *what, uint64_t done, uint64_t total);

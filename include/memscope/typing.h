@@ -16,6 +16,7 @@ enum ms_evidence {
     MS_BY_POINTER,   /* a typed pointer, from a root or a typed block, points to it */
     MS_BY_CONTAINER, /* it is a node or a table of a container of known type */
     MS_BY_VTABLE,    /* its first word points to the vtable of its class */
+    MS_BY_HEADER,    /* Go's runtime itself keeps its type: with the object, or in an interface that has it */
     MS_EVIDENCES
 };
 extern const char *const ms_evidence_names[MS_EVIDENCES]; /* "nothing", "guess", "pointer", … */

@@ -87,6 +87,7 @@ struct ms_typing {
     struct ms_claim ahead[MS_CLAIMS_AHEAD]; /* wait for their memory */
     uint64_t ahead_in, ahead_out;
     struct ms_tally share[MS_EVIDENCES];
+    struct ms_go_typing *go; /* of a Go heap, else NULL; owned */
     bool failed; /* memory was short */
 };
 
@@ -110,7 +111,7 @@ static inline struct ms_slot *ms_slot_of(const struct ms_typing *t, uint64_t sta
 /* Usable bytes of the block at START. */
 static inline uint64_t ms_usable(const struct ms_heap *heap, uint64_t start)
 {
-    return (ms_words_end(heap, start) - start * 2) * 8;
+    return ms_word_bytes(heap, ms_words_end(heap, start) - start * 2);
 }
 
 /* The start of the block that the word TARGET lies in, when that is in scope. */

@@ -1,17 +1,19 @@
 /* Typing: the table of what each block is, and how it is told to others. */
 #include "memscope/typing.h"
 
+#include <dwarf.h>
 #include <inttypes.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gotyping.h"
 #include "spread.h"
 
 const char *const ms_evidence_names[MS_EVIDENCES] = {
     [MS_BY_NOTHING] = "nothing",     [MS_BY_GUESS] = "guess",   [MS_BY_POINTER] = "pointer",
-    [MS_BY_CONTAINER] = "container", [MS_BY_VTABLE] = "vtable",
+    [MS_BY_CONTAINER] = "container", [MS_BY_VTABLE] = "vtable", [MS_BY_HEADER] = "header",
 };
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -72,6 +74,7 @@ void ms_typing_free(struct ms_typing *t)
     drop_work(t);
     ms_reserve_free(&t->rank_memory);
     ms_reserve_free(&t->slot_memory);
+    ms_go_typing_free(t->go);
     ms_shapes_free(&t->shapes);
     ms_map_free(&t->texts);
     tdestroy(t->words, free);
@@ -125,7 +128,8 @@ ms_result ms_typing_new(struct ms_scan *scan, const struct ms_image *image, stru
     t->scope = scope;
     t->shapes.types = types;
     struct ms_error *error = make_table(t);
-    error = error ? error : find_types(t);
+    if (!error)
+        error = scan->go ? ms_go_find_types(t, types) : find_types(t);
     if (error) {
         ms_typing_free(t);
         return error;
@@ -153,6 +157,8 @@ struct ms_block_type ms_block_type(const struct ms_typing *t, uint64_t start)
 {
     struct ms_block_type what = {0};
     const struct ms_slot *slot = t ? ms_slot_of(t, start) : NULL;
+    if (slot && t->go)
+        return ms_go_block_type(t, slot, start);
     what.evidence = slot ? evidence_of(slot) : MS_BY_NOTHING;
     what.type = what.evidence != MS_BY_NOTHING ? ms_slot_type(t, slot) : NULL;
     if (!what.type)
@@ -197,8 +203,20 @@ static char *grouped(uint64_t number, char buffer[32])
     return buffer;
 }
 
+/* Go writes arrays before what they are of; of strings their length says nothing. */
+static char *describe_go(const struct ms_block_type *what)
+{
+    char *text = NULL;
+    const bool plain = what->count == 1 || what->type->encoding == DW_ATE_UTF;
+    int length = plain ? asprintf(&text, "%s", what->type->name)
+                       : asprintf(&text, "[%" PRIu64 "]%s", what->count, what->type->name);
+    return length < 0 ? NULL : text;
+}
+
 static char *describe(const struct ms_block_type *what)
 {
+    if (what->type->language == MS_LANGUAGE_GO)
+        return describe_go(what);
     char before[48] = "", count[40] = "", after[48] = "", number[32], *text = NULL;
     if (what->at)
         snprintf(before, sizeof before, "%s bytes + ", grouped(what->at, number));

@@ -1,6 +1,11 @@
 /* memscope memstats: where every resident byte goes. */
 #include "command.h"
 
+#include <fcntl.h>
+#include <gelf.h>
+#include <string.h>
+#include <unistd.h>
+
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     (void)argument;
@@ -34,18 +39,67 @@ static ms_result write_report(const struct ms_view *view, const struct ms_sessio
     return NULL;
 }
 
-static ms_result analyse(const struct ms_common *common, struct ms_session *session,
+/* What the runtime of a Go program counts: GO_STATS if it can be had, else a warning says why. */
+static void read_go(const struct ms_common *common, struct ms_session *session,
+                    struct ms_go_stats *go_stats, struct ms_memstats *stats)
+{
+    struct ms_error *error = ms_session_go(common, session);
+    if (!error && session->go)
+        error = ms_go_read_stats(session->go, go_stats);
+    if (error) {
+        ms_image_warn(session->image, "the figures of the Go runtime are missing: %s",
+                      error->message);
+        session->image->incomplete = true;
+        ms_error_free(error);
+    } else if (session->go) {
+        stats->go = go_stats;
+    }
+}
+
+static ms_result analyse(const struct ms_common *common, struct ms_session *session, bool go,
                          enum ms_status *status)
 {
     struct ms_reach reach = {0};
     struct ms_memstats stats = {0};
-    /* The account of maps is worth having even when the heap in them is not understood. */
-    ms_session_warn_without_heap(session, "the heap is counted as other memory");
+    struct ms_go_stats go_stats;
+    struct ms_image *image = session->image;
     MS_TRY(ms_mark(session->scan, &reach));
-    MS_TRY(ms_memstats(session->scan, session->image, &reach, &stats));
-    stats.complete = stats.complete && !session->image->incomplete && session->scan->heap.allocator;
+    MS_TRY(ms_memstats(session->scan, image, &reach, &stats));
+    if (go || image->kind == MS_CORE)
+        read_go(common, session, &go_stats, &stats);
+    /* The account of maps is worth having even when the heap in them is not understood. */
+    if (!stats.go)
+        ms_session_warn_without_heap(session, "the heap is counted as other memory");
+    stats.complete = !image->incomplete && (stats.go || session->scan->heap.allocator);
     *status = stats.complete ? MS_OK : MS_INCOMPLETE;
     return ms_report_write(common, session, write_report, common, &stats);
+}
+
+/*
+ * The runtime of Go is read from its own memory, which takes an image with all bytes. Whether that is
+ * needed has to be known before: the linker of Go leaves a section.
+ */
+static bool is_go(const char *target)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%.20s/exe", target);
+    int fd = target[strspn(target, "0123456789")] ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    size_t names;
+    bool found = false;
+    elf_version(EV_CURRENT);
+    Elf *elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
+    if (elf && elf_getshdrstrndx(elf, &names) == 0)
+        for (Elf_Scn *section = NULL; !found && (section = elf_nextscn(elf, section));) {
+            GElf_Shdr header;
+            const char *name =
+                gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : NULL;
+            found = name && !strcmp(name, ".go.buildinfo");
+        }
+    elf_end(elf);
+    close(fd);
+    return found;
 }
 
 ms_result ms_command_memstats(int argc, char **argv, enum ms_status *status)
@@ -54,8 +108,9 @@ ms_result ms_command_memstats(int argc, char **argv, enum ms_status *status)
     if (argp_parse(&argp, argc, argv, 0, NULL, &common) != 0)
         return ms_error_nomem("the command line");
     struct ms_session session;
-    MS_TRY(ms_session_open(&common, MS_WANT_LEAN, true, &session));
-    struct ms_error *error = analyse(&common, &session, status);
+    bool go = is_go(common.target);
+    MS_TRY(ms_session_open(&common, go ? MS_WANT_FULL : MS_WANT_LEAN, true, &session));
+    struct ms_error *error = analyse(&common, &session, go, status);
     ms_session_close(&session);
     return error;
 }

@@ -222,6 +222,25 @@ static bool is_system(const struct ms_go_goroutines *all, uint64_t start, bool c
     }
 }
 
+/* waitReason.isIdleInSynctest(), for reasons that are not called durable themselves. */
+static bool is_durable(const char *reason)
+{
+    static const char *const durable[] = {
+        "chan receive (nil chan)",
+        "chan send (nil chan)",
+        "select (no cases)",
+        "sleep",
+        "sync.Cond.Wait",
+        "coroutine",
+        "synctest.Run",
+        "synctest.Wait",
+    };
+    for (size_t i = 0; i < sizeof durable / sizeof *durable; i++)
+        if (!strcmp(reason, durable[i]))
+            return true;
+    return false;
+}
+
 /* --- all of them --------------------------------------------------------------------------------
  */
 
@@ -252,6 +271,7 @@ static void read_goroutine(const struct ms_go_goroutines *all, const struct layo
     bool waits = goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_LEAKED;
     if (waits && reason)
         goroutine->state = goroutine->wait_reason = reason_text(all, reason);
+    goroutine->durable = bubble && goroutine->wait_reason && is_durable(goroutine->wait_reason);
     uint64_t since = field(g, layout->since), now = go->image->taken_ns;
     if ((goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_SYSCALL) && since &&
         since < now)

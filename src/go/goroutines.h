@@ -50,4 +50,16 @@ const char *ms_go_wait_reason_of(unsigned minor, uint8_t number);
 bool ms_go_running_at(const struct ms_go_goroutines *goroutines,
                       const struct ms_go_goroutine *goroutine, uint64_t *pc, uint64_t *sp);
 
+/* Which calls of a stack a traceback shows, innermost first; showfuncinfo() of
+ * src/runtime/traceback.go. */
+struct go_filter {
+    unsigned minor; /* of the version */
+    uint8_t callee; /* enum ms_go_function_id of the call before */
+    uint64_t shown; /* so far */
+};
+bool ms_go_filter_shows(struct go_filter *filter, const struct ms_go_call *call);
+
+/* Is a wrapper that called CALLEE left out? Not when it panicked. */
+bool ms_go_elides_wrapper(uint8_t callee);
+
 #endif

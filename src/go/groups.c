@@ -1,7 +1,7 @@
 /* Goroutines grouped by equal stacks and labels, as the goroutine profile has them. */
 #include <string.h>
 
-#include "memscope/gostacks.h"
+#include "goroutines.h"
 
 /* FNV-1a, 64 bits, a word at a time. */
 #define HASH_START 0xcbf29ce484222325u
@@ -103,14 +103,28 @@ static bool count_state(struct ms_go_group *group, const struct ms_go_goroutine 
     return true;
 }
 
+/* A wrapper with nothing inlined into it: profiles do not have it. */
+static bool is_left_out(const struct ms_go_goroutines *all, const struct ms_go_frame *frame,
+                        uint8_t callee)
+{
+    struct ms_go_call calls[2];
+    return frame->function->id == MS_GO_WRAPPER && ms_go_elides_wrapper(callee) &&
+           ms_go_calls_at(all->functions, frame->call, calls, 2) == 1;
+}
+
 /* A group with the stack of GOROUTINE; CALLS, of MS_GO_GROUP_FRAMES, hold it. */
 static struct ms_go_group stack_of(const struct ms_go_goroutines *all,
                                    const struct ms_go_goroutine *goroutine, uint64_t *calls)
 {
     struct ms_go_group group = {.hash = HASH_START, .calls = calls};
     struct ms_go_unwinder unwinder;
+    uint8_t callee = MS_GO_NORMAL;
     for (bool found = ms_go_unwind(all, goroutine, &unwinder); found;
          found = ms_go_unwind_next(&unwinder)) {
+        bool skipped = is_left_out(all, &unwinder.frame, callee);
+        callee = unwinder.frame.function->id;
+        if (skipped)
+            continue;
         group.hash = hash_word(group.hash, unwinder.frame.call);
         if (group.kept < MS_GO_GROUP_FRAMES)
             calls[group.kept++] = unwinder.frame.call;
@@ -142,10 +156,13 @@ static ms_result add(struct grouping *grouping, size_t index)
         *made = found;
         made->calls = copy;
         made->first = index;
+        made->created_at = goroutine->created_at;
         *slot = groups->list.count;
     }
     struct ms_go_group *group = &groups->list.items[*slot - 1];
     group->count++;
+    if (group->created_at != goroutine->created_at)
+        group->created_at = 0;
     group->waited_ns =
         goroutine->waited_ns > group->waited_ns ? goroutine->waited_ns : group->waited_ns;
     groups->total++;
@@ -196,6 +213,38 @@ ms_result ms_go_group(const struct ms_go_goroutines *all, bool system, struct ms
     for (size_t i = 0; i < groups->list.count; i++)
         ms_vector_sort(&groups->list.items[i].states, by_state_count);
     return NULL;
+}
+
+ms_result ms_go_group_calls(const struct ms_go_goroutines *all, const struct ms_go_group *group,
+                            struct ms_go_calls *calls)
+{
+    *calls = (struct ms_go_calls){0};
+    struct go_filter filter = {.minor = all->go->minor};
+    for (uint32_t i = 0; i < group->kept; i++) {
+        struct ms_go_call at[MS_GO_INLINED_MOST];
+        unsigned count = ms_go_calls_at(all->functions, group->calls[i], at, MS_GO_INLINED_MOST);
+        for (unsigned k = 0; k < count; k++) {
+            bool wrapper = at[k].id == MS_GO_WRAPPER && ms_go_elides_wrapper(filter.callee);
+            bool shown = ms_go_filter_shows(&filter, &at[k]);
+            struct ms_go_traced *traced = wrapper ? NULL : ms_vector_add(&calls->list);
+            if (traced)
+                *traced =
+                    (struct ms_go_traced){.call = at[k], .lookup = group->calls[i], .shown = shown};
+            else if (!wrapper) {
+                ms_go_calls_free(calls);
+                return ms_error_nomem("the stack of a group");
+            }
+        }
+    }
+    if (!filter.shown)
+        for (size_t i = 0; i < calls->list.count; i++)
+            calls->list.items[i].shown = true;
+    return NULL;
+}
+
+void ms_go_calls_free(struct ms_go_calls *calls)
+{
+    ms_vector_free(&calls->list);
 }
 
 void ms_go_groups_free(struct ms_go_groups *groups)

@@ -69,7 +69,8 @@ json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *s
     verdict = ms_json_with(verdict, "reason", ms_json_string(stats->reason));
     json_t *memstats = ms_json_with(json_object(), "rss", rss);
     memstats = ms_json_with(memstats, "verdict", verdict);
-    return ms_json_with(memstats, "arenas", arenas_json(heap));
+    memstats = ms_json_with(memstats, "arenas", arenas_json(heap));
+    return stats->go ? ms_json_with(memstats, "go", ms_go_stats_json(stats->go)) : memstats;
 }
 
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,

@@ -137,5 +137,7 @@ void ms_memstats_text(const struct ms_view *view, const struct ms_image *image,
         return;
     write_rows(view, stats);
     write_arenas(view, heap);
+    if (stats->go)
+        ms_go_stats_text(view, stats->go);
     ms_write_footer(view, image, heap, stats->complete);
 }

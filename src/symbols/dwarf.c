@@ -108,6 +108,13 @@ void ms_die_signed(Dwarf_Die *die)
         *die = definition;
 }
 
+void ms_attribute_as_expression(Dwarf_Attribute *value)
+{
+    Dwarf_Block block;
+    if (value->form == DW_FORM_block1 && dwarf_formblock(value, &block) == 0 && block.length < 0x80)
+        value->form = DW_FORM_exprloc;
+}
+
 const char *ms_die_name(Dwarf_Die *die)
 {
     Dwarf_Attribute value;
@@ -132,6 +139,8 @@ static enum ms_language language_of(Dwarf_Die *unit)
         return MS_LANGUAGE_CXX;
     case DW_LANG_Rust:
         return MS_LANGUAGE_RUST;
+    case DW_LANG_Go:
+        return MS_LANGUAGE_GO;
     default:
         return MS_LANGUAGE_OTHER;
     }

@@ -55,6 +55,11 @@ bool ms_die_flag(Dwarf_Die *die, unsigned attribute);
 bool ms_die_number(Dwarf_Die *die, unsigned attribute, uint64_t *value);
 /* Follows a reference to another DIE. */
 bool ms_die_reference(Dwarf_Die *die, unsigned attribute, Dwarf_Die *to);
+/*
+ * Go's linker writes expressions as blocks of bytes, as DWARF 3 did; in later versions libdw takes these for lists.
+ * One that is short is the same as an expression, byte by byte.
+ */
+void ms_attribute_as_expression(Dwarf_Attribute *value);
 /* Of a type that lives in a type unit of its own (DW_AT_signature) goes there. */
 void ms_die_signed(Dwarf_Die *die);
 /* DW_AT_name, its origin's or declaration's too; NULL: none. */

@@ -1,4 +1,5 @@
 /* The parameters and locals of a function, and where they are at one address of its code. */
+#include "dwarf.h"
 #include "locals.h"
 
 #include <dwarf.h>
@@ -18,6 +19,7 @@ struct reader {
 /* The expression that holds at the call; false when there is none. */
 static bool expression_at(const struct reader *r, Dwarf_Attribute *attribute, Dwarf_Op **ops, size_t *count)
 {
+    ms_attribute_as_expression(attribute);
     return dwarf_getlocation_addr(attribute, r->call->at - r->dwarf->bias, ops, count, 1) == 1 && *count > 0;
 }
 

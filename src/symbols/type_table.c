@@ -136,6 +136,38 @@ struct ms_type *ms_type_intern(struct ms_types *types, const struct ms_type_figu
     return type;
 }
 
+const struct ms_type *ms_type_add(struct ms_types *types, const struct ms_type_plan *plan)
+{
+    const struct ms_type_figure figure = {.kind = plan->kind, .language = plan->language, .encoding = plan->encoding,
+                                          .name = plan->name, .size = plan->size, .count = plan->count,
+                                          .layout = plan->identity, .target = plan->target,
+                                          .hole = strlen(plan->name)};
+    const uint32_t before = (uint32_t)types->all.count;
+    struct ms_type *type = ms_type_intern(types, &figure, NULL);
+    if (type == types->nothing && plan->kind != MS_TYPE_VOID)
+        return NULL;
+    if (type->id < before)
+        return type;
+    type->source->fill = plan->fill;
+    type->source->fill_context = plan->context;
+    return type;
+}
+
+void ms_type_set_members(struct ms_types *types, const struct ms_type *type, const struct ms_member *members,
+                         size_t count)
+{
+    struct ms_type *own = type->source->type;
+    struct ms_member *copy = count ? ms_types_alloc(types, count * sizeof *copy) : NULL;
+    own->complete = true;
+    if (!copy)
+        return;
+    memcpy(copy, members, count * sizeof *copy);
+    for (size_t i = 0; i < count; i++)
+        copy[i].name = members[i].name ? ms_types_string(types, members[i].name) : NULL;
+    own->members = copy;
+    own->member_count = count;
+}
+
 ms_result ms_types_new(struct ms_symbols *symbols, const struct ms_image *image, ms_types_progress *progress,
                        void *context, struct ms_types **out)
 {

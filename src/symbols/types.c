@@ -9,6 +9,8 @@
 
 /* Typedefs, qualifiers, pointers and arrays one on another. */
 #define CHAIN_MAX 64u
+/* Go's own attributes (src/cmd/internal/dwarf/dwarf.go). */
+enum { GO_KIND = 0x2900, GO_KEY = 0x2901, GO_ELEMENT = 0x2902, GO_HEADER = 0x2904 };
 /* DIEs that the layout of one structure is made of, anonymous ones in it included. */
 #define LAYOUT_MAX 100000u
 #define LAYOUT_DEPTH 8u
@@ -288,7 +290,10 @@ static enum ms_language language_of(struct ms_types *types, const Dwarf_Die *die
 /* The type as it is called in its language, NAME the one it has or that a typedef gives. Owned by the caller. */
 static char *full_name(struct ms_types *types, Dwarf_Die *die, const char *head, const char *name)
 {
-    bool c = language_of(types, die) == MS_LANGUAGE_C;
+    const enum ms_language language = language_of(types, die);
+    bool c = language == MS_LANGUAGE_C;
+    if (language == MS_LANGUAGE_GO && name)
+        return strdup(name); /* whole as it is */
     ms_auto_free char *shown = ms_spelling_shown(name ? name : "{...}");
     const char *scope = c ? NULL : ms_dwarf_scope_name(types, die);
     char *text = NULL;
@@ -366,11 +371,13 @@ static struct ms_type *convert_pointer(struct ms_types *types, Dwarf_Die *die)
     const char *name = ms_die_name(die); /* Rust's have one */
     struct ms_type_figure figure = {.kind = MS_TYPE_POINTER, .size = size_of(die),
                                     .target = ms_type_of_variable(types, die)};
-    ms_auto_free char *text = name ? ms_spelling_shown(name)
-                                   : declarator_name(figure.target, mark, &figure.hole);
+    const bool go = language_of(types, die) == MS_LANGUAGE_GO;
+    ms_auto_free char *text = go && name ? strdup(name)
+                              : name     ? ms_spelling_shown(name)
+                                         : declarator_name(figure.target, mark, &figure.hole);
     if (!figure.size)
         figure.size = 8;
-    figure.language = figure.target->language;
+    figure.language = go ? MS_LANGUAGE_GO : figure.target->language;
     figure.name = text ? text : "";
     figure.hole = name ? strlen(figure.name) : figure.hole;
     return ms_type_intern(types, &figure, die);
@@ -466,8 +473,68 @@ static struct ms_type *convert_array(struct ms_types *types, Dwarf_Die *die)
     return type;
 }
 
+/* --- Go ------------------------------------------------------------------------------------------ */
+
+/* Values of functions are pointers to closures. */
+static struct ms_type *convert_go_function(struct ms_types *types, Dwarf_Die *die)
+{
+    const char *name = ms_die_name(die);
+    struct ms_type_figure figure = {.kind = MS_TYPE_POINTER, .language = MS_LANGUAGE_GO, .name = name ? name : "func()",
+                                    .size = 8, .target = types->nothing};
+    figure.hole = strlen(figure.name);
+    return ms_type_intern(types, &figure, die);
+}
+
+/* Go's arrays are called by their own names; TYPE is one as C would have it. */
+static struct ms_type *rename_go_array(struct ms_types *types, Dwarf_Die *die, struct ms_type *type)
+{
+    const char *name = ms_die_name(die);
+    struct ms_type_figure figure = {.kind = type->kind, .language = MS_LANGUAGE_GO, .name = name ? name : type->name,
+                                    .size = type->size, .count = type->count, .target = type->target};
+    figure.hole = strlen(figure.name);
+    return type->kind == MS_TYPE_ARRAY ? ms_type_intern(types, &figure, die) : type;
+}
+
+/* Maps, channels and interfaces are typedefs of what the runtime makes them of: TYPE, with their marks. */
+static struct ms_type *name_go_type(struct ms_types *types, Dwarf_Die *marked, struct ms_type *type)
+{
+    const char *name = ms_die_name(marked);
+    struct ms_type_figure figure = {.kind = type->kind, .language = MS_LANGUAGE_GO, .encoding = type->encoding,
+                                    .name = name ? name : type->name, .size = type->size, .count = type->count,
+                                    .layout = type->id + 1, .target = type->target};
+    figure.hole = strlen(figure.name);
+    struct ms_type *named = ms_type_intern(types, &figure, marked);
+    if (!named->complete)
+        named->source->members_of = type;
+    return named;
+}
+
+struct ms_type_go_marks ms_type_go_marks(struct ms_types *types, const struct ms_type *type)
+{
+    struct ms_type_go_marks marks = {0};
+    Dwarf_Die die = type->source->die, at;
+    uint64_t kind;
+    if (type->language != MS_LANGUAGE_GO || !die.addr || !ms_die_number(&die, GO_KIND, &kind))
+        return marks;
+    marks.kind = (uint8_t)kind;
+    Dwarf_Attribute header;
+    Dwarf_Addr address;
+    if (dwarf_attr(&die, GO_HEADER, &header) && dwarf_formaddr(&header, &address) == 0)
+        marks.header = address;
+    if (ms_die_reference(&die, GO_KEY, &at))
+        marks.key = ms_type_of_die(types, &at);
+    if (ms_die_reference(&die, GO_ELEMENT, &at))
+        marks.element = ms_type_of_die(types, &at);
+    return marks;
+}
+
 static struct ms_type *convert(struct ms_types *types, Dwarf_Die *die, const char *alias)
 {
+    const bool go = language_of(types, die) == MS_LANGUAGE_GO;
+    if (go && dwarf_tag(die) == DW_TAG_subroutine_type)
+        return convert_go_function(types, die);
+    if (go && dwarf_tag(die) == DW_TAG_array_type)
+        return rename_go_array(types, die, convert_array(types, die));
     switch (dwarf_tag(die)) {
     case DW_TAG_structure_type:
     case DW_TAG_class_type:
@@ -502,11 +569,13 @@ const struct ms_type *ms_type_of_die(struct ms_types *types, Dwarf_Die *die)
     struct ms_type *type = ms_type_map_get(&types->by_die, (uintptr_t)die->addr);
     if (type)
         return type;
-    Dwarf_Die at = *die, next;
+    Dwarf_Die at = *die, next, marked = {0};
     const char *alias = NULL;
     for (unsigned i = 0; is_alias(dwarf_tag(&at)); i++) {
         if (dwarf_tag(&at) == DW_TAG_typedef)
             alias = ms_die_name(&at); /* the one nearest to what it names */
+        if (!marked.addr && dwarf_hasattr(&at, GO_KIND))
+            marked = at;
         if (i >= CHAIN_MAX || !ms_die_reference(&at, DW_AT_type, &next))
             return types->nothing;
         at = next;
@@ -518,8 +587,11 @@ const struct ms_type *ms_type_of_die(struct ms_types *types, Dwarf_Die *die)
         type = convert(types, &at, alias);
         types->converting--;
     }
+    struct ms_type *plain = type;
+    if (marked.addr)
+        type = name_go_type(types, &marked, type);
     if (!ms_type_map_put(&types->by_die, (uintptr_t)die->addr, type) ||
-        !ms_type_map_put(&types->by_die, (uintptr_t)at.addr, type))
+        !ms_type_map_put(&types->by_die, (uintptr_t)at.addr, plain))
         types->short_of_memory = true;
     return type;
 }
@@ -549,6 +621,13 @@ const struct ms_type *ms_type_complete(struct ms_types *types, const struct ms_t
     struct ms_type_source *source = type->source;
     if (type->complete && !source->declaration)
         return type;
+    if (source->fill) {
+        ms_type_fill *fill = source->fill;
+        source->fill = NULL;
+        fill(source->fill_context, type);
+        source->type->complete = true;
+        return type;
+    }
     if (source->declaration && !source->searched) {
         const struct ms_unit *unit = ms_unit_of(types, &source->die);
         source->searched = true;
@@ -558,6 +637,13 @@ const struct ms_type *ms_type_complete(struct ms_types *types, const struct ms_t
     }
     if (source->declaration)
         return source->definition ? ms_type_complete(types, source->definition) : type;
+    if (source->members_of) {
+        const struct ms_type *from = ms_type_complete(types, source->members_of);
+        source->type->members = from->members;
+        source->type->member_count = from->member_count;
+        source->type->complete = true;
+        return type;
+    }
     ms_type_read_members(types, source->type);
     return type;
 }

@@ -16,6 +16,9 @@ struct ms_type_source {
     bool searched;      /* definition was looked for */
     bool own;           /* a module that is not the C library's defines it too; known after ms_types_read_all() */
     const struct ms_type *definition; /* what it found, or NULL */
+    ms_type_fill *fill; /* of a type from elsewhere: reads its members; NULL: done, or none */
+    void *fill_context;
+    const struct ms_type *members_of; /* it has the members of this one, or NULL */
     size_t hole;        /* where in the name a declarator goes: "int (|)[3]" */
     struct ms_pointer_member *pointers; /* owned; valid when listed */
     size_t pointer_count;

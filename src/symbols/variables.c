@@ -41,8 +41,10 @@ static bool locate(Dwarf_Die *die, struct location *location)
     Dwarf_Op *ops;
     size_t count;
     *location = (struct location){0};
-    if (!dwarf_attr(die, DW_AT_location, &value) || dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 ||
-        count > 2)
+    if (!dwarf_attr(die, DW_AT_location, &value))
+        return false;
+    ms_attribute_as_expression(&value);
+    if (dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 || count > 2)
         return false;
     uint8_t first = ops[0].atom;
     location->number = ops[0].number;

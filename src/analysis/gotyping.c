@@ -1,0 +1,636 @@
+/* Typing a Go heap: types that the runtime keeps, then those that typed pointers say, until nothing changes. */
+#include "gotyping.h"
+
+#include <dwarf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* src/runtime/sizeclasses.go, 1.17 to 1.26 (src/internal/runtime/gc from 1.25 on): bytes of slots. */
+static const uint16_t classes[] = {
+    8,    16,   24,   32,   48,   64,   80,   96,    112,   128,   144,   160,   176,   192,   208,   224,   240,
+    256,  288,  320,  352,  384,  416,  448,  480,   512,   576,   640,   704,   768,   896,   1024,  1152,  1280,
+    1408, 1536, 1792, 2048, 2304, 2688, 3072, 3200,  3456,  4096,  4864,  5376,  6144,  6528,  6784,  6912,  8192,
+    9472, 9728, 10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
+#define CLASSES (sizeof classes / sizeof *classes)
+#define HEADER 8u    /* src/runtime/mbitmap.go: mallocHeaderSize */
+#define TINY 16u     /* src/runtime/malloc.go: maxTinySize; smaller values without pointers share slots */
+#define SIZE_MAX_SANE (1ull << 46)
+#define WORDS_LOOKED_AT 4096u
+#define OVERFLOWS_MAX (1u << 20)
+#define ROUNDS_MAX 8u
+
+/* A live object. */
+struct object {
+    uint64_t start; /* granule */
+    uint64_t address, size;
+    struct ms_slot *slot;
+    const struct ms_go_span *span; /* or NULL */
+};
+
+static bool find_object(const struct ms_go_typing *g, uint64_t address, struct object *object)
+{
+    const struct ms_heap *heap = g->t->heap;
+    const struct ms_segment *segment = ms_heap_segment(heap, address);
+    if (!segment)
+        return false;
+    object->start = ms_start_of(heap, ms_address_granule(heap, segment, address));
+    object->slot = ms_slot_of(g->t, object->start);
+    if (!object->slot)
+        return false;
+    object->address = ms_granule_address(heap, object->start);
+    object->size = ms_block_size(heap, object->start);
+    object->span = ms_go_heap_span(g->heap, object->address);
+    return address >= object->address && address - object->address < object->size;
+}
+
+static bool read_word(const struct ms_go_typing *g, uint64_t address, uint64_t *value)
+{
+    return ms_image_read_word(g->t->image, address, value);
+}
+
+/* --- does it fit? ------------------------------------------------------------------------------ */
+
+/* Bytes of the slot that an allocation of SIZE gets (src/runtime/msize.go: roundupsize). */
+static uint64_t slot_for(uint64_t size)
+{
+    if (size > classes[CLASSES - 1])
+        return (size + MS_GO_PAGE - 1) / MS_GO_PAGE * MS_GO_PAGE;
+    size_t low = 0, high = CLASSES - 1;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (classes[middle] < size)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return classes[low];
+}
+
+static bool fits(const struct object *object, uint64_t size)
+{
+    const uint64_t header = object->span && object->span->header ? HEADER : 0;
+    return size && size <= object->size && slot_for(size + header) == object->size + header;
+}
+
+/* The elements that CLAIM means in OBJECT, at whose start it is; 0: they are no whole object. */
+static uint64_t whole_count(const struct object *object, const struct ms_go_claim *claim)
+{
+    const uint64_t size = claim->type->size;
+    const uint64_t count = claim->count ? claim->count : size ? object->size / size : 0;
+    if (!size || count > SIZE_MAX_SANE / size)
+        return 0;
+    return fits(object, count * size + claim->extra) ? count : 0;
+}
+
+static bool is_pointer_word(const struct ms_go_shape *shape, uint64_t offset)
+{
+    if (ms_go_shape_link(shape, offset))
+        return true;
+    const struct ms_go_link *next = ms_go_shape_link(shape, offset + 8);
+    return next && ms_go_pointer_offset(next) == 8; /* the type of an interface */
+}
+
+/* Is there a pointer type wherever the collector knows of a pointer? */
+static bool agrees(struct ms_go_typing *g, const struct object *object, const struct ms_type *type)
+{
+    const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, type);
+    const struct ms_heap *heap = g->t->heap;
+    const bool scanned = !object->span || object->span->scanned;
+    if (object->span && scanned != (shape->links.count > 0))
+        return false;
+    const uint64_t words = scanned ? object->size / 8 : 0;
+    for (uint64_t i = 0; i < words && i < WORDS_LOOKED_AT; i++)
+        if (ms_word_target(heap, object->start * 2 + ms_bytes_words(heap, i * 8)) != MS_NOTHING &&
+            !is_pointer_word(shape, i * 8 % type->size))
+            return false;
+    return true;
+}
+
+/* What the runtime has of a channel has no pointers for the collector when the elements have none. */
+static bool owner_agrees(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim)
+{
+    if (!object->span || claim->owner->kind != MS_GO_CHAN || !claim->owner->element)
+        return !object->span || object->span->scanned;
+    return object->span->scanned == (ms_go_shape_of(&g->shapes, claim->owner->element)->links.count > 0);
+}
+
+/* --- a block gets its type --------------------------------------------------------------------- */
+
+static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+{
+    if (!ms_go_shape_of(&g->shapes, type)->links.count)
+        return;
+    struct ms_go_work *work = ms_vector_add(&g->work);
+    g->t->failed |= !work;
+    if (work)
+        *work = (struct ms_go_work){address, count, type, guess};
+}
+
+static void set(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim, uint64_t count,
+                unsigned level)
+{
+    struct ms_slot *slot = object->slot;
+    slot->type = claim->type->id + 1;
+    slot->level = level;
+    slot->container = claim->container;
+    slot->array = count != 1;
+    slot->contested = 0;
+    slot->at = 0;
+    slot->partial = slot->array && claim->type->size && count != object->size / claim->type->size;
+    if (slot->partial)
+        g->t->failed |= !ms_map_put(&g->counts, object->start, 0, count);
+    add_work(g, object->address, claim->type, count, level == MS_LEVEL_GUESS);
+}
+
+/* Several small values may share it. */
+static bool is_tiny(const struct object *object, uint64_t size)
+{
+    return object->size == TINY && object->span && !object->span->scanned && size < TINY;
+}
+
+static void set_tiny(struct ms_go_typing *g, const struct object *object)
+{
+    struct ms_go_claim claim = {.type = g->tiny};
+    if (object->slot->level < MS_LEVEL_VALUE)
+        set(g, object, &claim, 1, MS_LEVEL_VALUE);
+}
+
+static unsigned level_of(const struct ms_go_claim *claim)
+{
+    return claim->guess ? MS_LEVEL_GUESS : claim->exact ? MS_LEVEL_VTABLE : MS_LEVEL_VALUE;
+}
+
+static bool is_bytes(const struct ms_go_typing *g, const struct ms_type *type)
+{
+    return type == g->text || (type->kind == MS_TYPE_BASE && type->size == 1);
+}
+
+/* Two types for the same whole object. */
+static void compare(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim, uint64_t count,
+                    unsigned level)
+{
+    struct ms_slot *slot = object->slot;
+    const struct ms_type *old = ms_slot_type(g->t, slot);
+    if (old == claim->type) {
+        slot->level = level > slot->level ? level : slot->level;
+        slot->container |= claim->container;
+        /* A header does not tell how many there are; a slice does. */
+        if (claim->count > 1 && slot->array && !slot->partial && count != object->size / claim->type->size) {
+            slot->partial = 1;
+            g->t->failed |= !ms_map_put(&g->counts, object->start, 0, count);
+        }
+    } else if (level > slot->level || (level == slot->level && old == g->tiny)) {
+        set(g, object, claim, count, level);
+    } else if (level < slot->level || ms_go_holds_at(&g->shapes, old, 0, claim->type) ||
+               (is_bytes(g, old) && is_bytes(g, claim->type))) {
+        return;
+    } else if (ms_go_holds_at(&g->shapes, claim->type, 0, old)) {
+        set(g, object, claim, count, level);
+    } else if (!(old->kind == MS_TYPE_STRUCT && claim->type->kind != MS_TYPE_STRUCT)) {
+        slot->contested = 1;
+    }
+}
+
+/* Values inside of a block, or at its start when it is more than these. */
+static void take_part(struct ms_go_typing *g, const struct ms_go_claim *claim)
+{
+    const uint64_t *known = ms_map_get(&g->seen, claim->address, claim->type->id);
+    const uint64_t count = claim->count ? claim->count : 1;
+    if (known && *known >= count)
+        return;
+    g->t->failed |= !ms_map_put(&g->seen, claim->address, claim->type->id, count);
+    add_work(g, claim->address, claim->type, count, claim->guess);
+}
+
+/* Is what the block is known to be the claimed type at this place? Then there is nothing to be learnt. */
+static bool is_known_inside(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                            uint64_t delta)
+{
+    const struct ms_type *type = ms_slot_type(g->t, object->slot);
+    if (!type || !type->size || object->slot->level < MS_LEVEL_GUESS)
+        return false;
+    return ms_go_holds_at(&g->shapes, type, object->slot->array ? delta % type->size : delta, claim->type);
+}
+
+static void ms_go_take(struct ms_go_typing *g, const struct ms_go_claim *claim)
+{
+    struct object object;
+    if (!find_object(g, claim->address, &object))
+        return;
+    const uint64_t delta = claim->address - object.address, size = claim->type->size;
+    const uint64_t count = delta ? 0 : whole_count(&object, claim);
+    if (is_tiny(&object, claim->count * size))
+        set_tiny(g, &object);
+    else if (count && (claim->owner ? owner_agrees(g, &object, claim) : agrees(g, &object, claim->type)))
+        compare(g, &object, claim, count, level_of(claim));
+    else if (!is_known_inside(g, &object, claim, delta)) {
+        /* The rest of an array whose first elements nobody needs any more; or an array in a structure. */
+        struct ms_go_claim whole = *claim;
+        whole.count = size ? delta / size + claim->count : 0;
+        whole.guess = true;
+        if (claim->count > 1 && size && delta % size == 0 && object.slot->level == MS_LEVEL_NONE &&
+            whole_count(&object, &whole) && agrees(g, &object, claim->type))
+            set(g, &object, &whole, whole.count, MS_LEVEL_GUESS);
+        else
+            take_part(g, claim);
+    }
+}
+
+/* --- what pointers say ------------------------------------------------------------------------- */
+
+static void claim_pointer(struct ms_go_typing *g, const struct ms_go_type *type, uint64_t pointer, bool guess);
+
+static void claim_values(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+{
+    const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess};
+    if (type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION)
+        ms_go_take(g, &claim);
+}
+
+static void claim_units(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count, bool guess)
+{
+    const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess,
+                                      .container = true};
+    ms_go_take(g, &claim);
+}
+
+/* The type of closures of the function at CODE that take SIZE bytes. */
+static const struct ms_type *closure_type(struct ms_go_typing *g, uint64_t code, uint64_t size)
+{
+    const uint64_t *known = ms_map_get(&g->closures, code, size);
+    if (known)
+        return ms_type_by_id(g->shapes.types, (uint32_t)*known);
+    uint64_t offset = 0;
+    const char *function = g->t->symbols ? ms_symbols_name(g->t->symbols, code, &offset) : NULL;
+    ms_auto_free char *name = NULL;
+    if (asprintf(&name, "closure%s%s", function && !offset ? " " : "", function && !offset ? function : "") < 0) {
+        name = NULL;
+        return NULL;
+    }
+    const struct ms_type_plan plan = {.kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO, .name = name, .size = size,
+                                      .identity = code};
+    const struct ms_type *type = ms_type_add(g->shapes.types, &plan);
+    if (!type || !ms_map_put(&g->closures, code, size, type->id))
+        g->t->failed = true;
+    return type;
+}
+
+static bool is_code(const struct ms_go_typing *g, uint64_t address)
+{
+    for (size_t i = 0; i < g->heap->go->modules.count; i++) {
+        const struct ms_go_range *text = &g->heap->go->modules.items[i].text;
+        if (address >= text->start && address < text->end)
+            return true;
+    }
+    return false;
+}
+
+static void claim_closure(struct ms_go_typing *g, uint64_t address)
+{
+    struct object object;
+    uint64_t code;
+    if (!find_object(g, address, &object) || address != object.address || !read_word(g, address, &code) ||
+        !is_code(g, code) || object.slot->level >= MS_LEVEL_VALUE)
+        return;
+    const struct ms_go_claim claim = {.type = closure_type(g, code, object.size)};
+    if (claim.type)
+        set(g, &object, &claim, 1, MS_LEVEL_VTABLE);
+}
+
+static void claim_structure(struct ms_go_typing *g, const struct ms_type *type, const struct ms_go_type *owner,
+                            uint64_t address, bool guess)
+{
+    struct ms_go_claim claim = {.address = address, .type = type, .count = 1, .owner = owner, .container = true,
+                                .guess = guess};
+    const struct ms_type *element = owner->element ? ms_go_whole(&g->shapes, owner->element) : NULL;
+    if (!address || !type->size)
+        return;
+    if (owner->kind == MS_GO_CHAN && element && !ms_go_shape_of(&g->shapes, element)->links.count) {
+        uint64_t capacity = 0; /* makechan(): the buffer is part of the channel then */
+        for (size_t i = 0; i < type->member_count; i++)
+            if (strcmp(type->members[i].name, "dataqsiz") == 0)
+                read_word(g, address + type->members[i].offset, &capacity);
+        if (element->size && capacity < SIZE_MAX_SANE / element->size)
+            claim.extra = capacity * element->size;
+    }
+    ms_go_take(g, &claim);
+}
+
+/* The data word DATA of an interface that has a value of TYPE. */
+static void claim_dynamic(struct ms_go_typing *g, const struct ms_go_type *type, uint64_t data, bool guess)
+{
+    if (!type || !data)
+        return;
+    if (type->direct) {
+        claim_pointer(g, type, data, guess);
+        return;
+    }
+    const struct ms_go_claim claim = {.address = data, .type = ms_type_complete(g->shapes.types, type->type),
+                                      .count = 1, .exact = !guess, .guess = guess};
+    if (claim.type->size)
+        ms_go_take(g, &claim);
+}
+
+/* POINTER is the one word of a value of TYPE. */
+static void claim_pointer(struct ms_go_typing *g, const struct ms_go_type *type, uint64_t pointer, bool guess)
+{
+    const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, type->type);
+    const struct ms_go_link *link = shape->links.count == 1 ? shape->links.items : NULL;
+    if (!link)
+        return;
+    if (link->how == MS_GO_LINK_VALUE)
+        claim_values(g, pointer, link->to, 1, guess);
+    else if (link->how == MS_GO_LINK_STRUCTURE && link->to)
+        claim_structure(g, link->to, link->owner, pointer, guess);
+    else if (link->how == MS_GO_LINK_FUNCTION)
+        claim_closure(g, pointer);
+}
+
+static void claim_directory(struct ms_go_typing *g, const struct ms_go_link *link, uint64_t base, uint64_t pointer,
+                            bool guess)
+{
+    /* dirLen follows dirPtr (internal/runtime/maps/map.go); 0: a small map, that is one group. */
+    uint64_t length;
+    if (!read_word(g, base + link->offset + 8, &length))
+        return;
+    if (!length)
+        claim_units(g, pointer, link->to, 1, guess);
+    else if (link->owner->map.table && length < SIZE_MAX_SANE / 8)
+        claim_units(g, pointer, link->owner->map.table, length, guess);
+}
+
+/* mapextra begins with overflow and oldoverflow, both *[]*bmap (runtime/map.go). */
+static void claim_extra(struct ms_go_typing *g, const struct ms_go_link *link, uint64_t pointer, bool guess)
+{
+    const struct ms_type *extra = ms_type_named(g->shapes.types, "runtime.mapextra");
+    if (extra && !guess)
+        claim_values(g, pointer, ms_go_whole(&g->shapes, extra), 1, guess);
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t list, slice[3], bucket;
+        if (!read_word(g, pointer + 8 * i, &list) || !list ||
+            !ms_image_read(g->t->image, list, slice, sizeof slice))
+            continue;
+        for (uint64_t k = 0; k < slice[1] && k < OVERFLOWS_MAX && read_word(g, slice[0] + 8 * k, &bucket); k++)
+            claim_units(g, bucket, link->to, 1, guess);
+    }
+}
+
+/* What LINK of a value at BASE says. */
+static void claim_link(struct ms_go_typing *g, const struct ms_go_link *link, uint64_t base, bool guess)
+{
+    const uint64_t at = base + link->offset;
+    uint64_t words[3] = {0}, pointer;
+    if (!read_word(g, at, &words[0]) || !words[0])
+        return;
+    pointer = words[0];
+    switch (link->how) {
+    case MS_GO_LINK_VALUE:
+        claim_values(g, pointer, link->to, 1, guess);
+        break;
+    case MS_GO_LINK_UNITS:
+        claim_units(g, pointer, link->to, 0, guess);
+        break;
+    case MS_GO_LINK_STRUCTURE:
+        if (link->to)
+            claim_structure(g, link->to, link->owner, pointer, guess);
+        break;
+    case MS_GO_LINK_SLICE:
+        if (read_word(g, at + 16, &words[2]) && words[2] && link->to && link->to->size &&
+            words[2] < SIZE_MAX_SANE / link->to->size)
+            claim_values(g, pointer, link->to, words[2], guess);
+        break;
+    case MS_GO_LINK_STRING:
+        if (read_word(g, at + 8, &words[1]) && words[1] && words[1] < SIZE_MAX_SANE)
+            claim_values(g, pointer, g->text, words[1], guess);
+        break;
+    case MS_GO_LINK_EMPTY:
+    case MS_GO_LINK_INTERFACE:
+        if (read_word(g, at + 8, &words[1]))
+            claim_dynamic(g,
+                          link->how == MS_GO_LINK_EMPTY ? ms_go_type_at(g->go_types, pointer)
+                                                        : ms_go_type_of_itab(g->go_types, pointer),
+                          words[1], guess);
+        break;
+    case MS_GO_LINK_FUNCTION:
+        claim_closure(g, pointer);
+        break;
+    case MS_GO_LINK_DIRECTORY:
+        claim_directory(g, link, base, pointer, guess);
+        break;
+    case MS_GO_LINK_EXTRA:
+        claim_extra(g, link, pointer, guess);
+        break;
+    case MS_GO_LINK_BUFFER: /* dataqsiz is before buf */
+        if (read_word(g, at - 8, &words[1]) && words[1] && link->to && link->to->size &&
+            words[1] < SIZE_MAX_SANE / link->to->size)
+            claim_units(g, pointer, link->to, words[1], guess);
+        break;
+    case MS_GO_LINK_LOCALS:
+        if (read_word(g, at + 8, &words[1]) && words[1] && words[1] < SIZE_MAX_SANE / link->to->size)
+            claim_units(g, pointer, link->to, words[1], guess);
+        break;
+    default:
+        break;
+    }
+}
+
+static void drain(struct ms_go_typing *g)
+{
+    while (g->work.count && !g->t->failed && !g->shapes.failed) {
+        const struct ms_go_work work = g->work.items[--g->work.count];
+        const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, work.type);
+        for (uint64_t i = 0; i < work.count; i++)
+            for (size_t k = 0; k < shape->links.count; k++)
+                claim_link(g, &shape->links.items[k], work.address + i * work.type->size, work.guess);
+    }
+}
+
+/* --- where types come from --------------------------------------------------------------------- */
+
+/* Calls VISIT with each live object. */
+static void each_object(struct ms_go_typing *g, void (*visit)(struct ms_go_typing *g, const struct object *object))
+{
+    const struct ms_heap *heap = g->t->heap;
+    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES; l++)
+        for (uint32_t bits = ms_scope_bits(g->t, &heap->lines[l]); bits; bits &= bits - 1) {
+            struct object object;
+            const uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
+            if (find_object(g, ms_granule_address(heap, start), &object) && object.start == start)
+                visit(g, &object);
+        }
+}
+
+static void seed_header(struct ms_go_typing *g, const struct object *object)
+{
+    const uint64_t header = ms_go_object_type(g->heap, object->address);
+    const struct ms_go_type *type = header ? ms_go_type_at(g->go_types, header) : NULL;
+    if (!type)
+        return;
+    const struct ms_go_claim claim = {.address = object->address, .exact = true,
+                                      .type = ms_type_complete(g->shapes.types, type->type)};
+    if (claim.type->size && claim.type->size <= object->size)
+        set(g, object, &claim, object->size / claim.type->size, MS_LEVEL_VTABLE);
+}
+
+/* A type and then a pointer: an interface, when what it points to is such a value. */
+static void seed_pair(struct ms_go_typing *g, uint64_t address)
+{
+    uint64_t first, data;
+    struct object object;
+    if (!read_word(g, address - 8, &first) || !first || !read_word(g, address, &data) ||
+        !find_object(g, data, &object))
+        return;
+    const struct ms_go_type *type = ms_go_type_at(g->go_types, first);
+    if (!type)
+        type = ms_go_type_of_itab(g->go_types, first);
+    if (!type)
+        return;
+    if (type->direct || (data == object.address && fits(&object, type->type->size)))
+        claim_dynamic(g, type, data, false);
+}
+
+static void seed_untyped(struct ms_go_typing *g, const struct object *object)
+{
+    if (object->slot->level >= MS_LEVEL_GUESS || !object->span || !object->span->scanned)
+        return;
+    for (uint64_t offset = 8; offset + 8 <= object->size; offset += 8)
+        if (ms_word_target(g->t->heap, object->start * 2 + ms_bytes_words(g->t->heap, offset)) != MS_NOTHING)
+            seed_pair(g, object->address + offset);
+}
+
+static int compare_roots(const void *a, const void *b)
+{
+    const struct ms_root *const *r = a, *const *s = b;
+    return (*r)->address < (*s)->address ? -1 : (*r)->address > (*s)->address;
+}
+
+/* The word of ROOT, which is in PLACE if anything is known of it. */
+static void seed_root(struct ms_go_typing *g, const struct ms_root *root, const struct ms_place_type *place)
+{
+    if (place->variable && place->variable->type) {
+        const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, place->variable->type);
+        const struct ms_go_link *link = ms_go_shape_link(shape, place->offset);
+        if (link)
+            claim_link(g, link, root->address - place->offset, false);
+    } else {
+        seed_pair(g, root->address);
+    }
+}
+
+static struct ms_error *seed_roots(struct ms_go_typing *g)
+{
+    const struct ms_scan *scan = g->t->scan;
+    struct ms_error *error = NULL;
+    size_t count = 0;
+    ms_auto_free const struct ms_root **roots = calloc(scan->root_count + 1, sizeof *roots);
+    ms_auto_free uint64_t *addresses = calloc(scan->root_count + 1, sizeof *addresses);
+    ms_auto_free struct ms_place_type *places = calloc(scan->root_count + 1, sizeof *places);
+    if (!roots || !addresses || !places)
+        return ms_error_nomem("the types of variables");
+    for (size_t i = 0; i < scan->root_count; i++)
+        if (scan->roots[i].address >= MS_PAGE && scan->roots[i].kind != MS_ROOT_REGISTER &&
+            scan->roots[i].kind != MS_ROOT_KERNEL)
+            roots[count++] = &scan->roots[i];
+    if (!count)
+        return NULL;
+    qsort(roots, count, sizeof *roots, compare_roots);
+    for (size_t i = 0; i < count; i++)
+        addresses[i] = roots[i]->address;
+    error = ms_types_find(g->shapes.types, addresses, count, places);
+    for (size_t i = 0; !error && i < count; i++)
+        seed_root(g, roots[i], &places[i]);
+    return error;
+}
+
+static uint64_t typed_blocks(const struct ms_typing *t)
+{
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < t->count; i++)
+        count += t->slots[i].level >= MS_LEVEL_GUESS;
+    return count;
+}
+
+static struct ms_error *settle(struct ms_go_typing *g)
+{
+    drain(g);
+    return g->t->failed || g->shapes.failed ? ms_error_nomem("the types of blocks") : NULL;
+}
+
+/* Facts first; then what looks like an interface in what nothing else has typed. */
+static struct ms_error *find_all(struct ms_go_typing *g)
+{
+    each_object(g, seed_header);
+    MS_TRY(settle(g));
+    if (g->t->scope == MS_TYPE_ALL)
+        MS_TRY(seed_roots(g));
+    MS_TRY(settle(g));
+    uint64_t before = 0, typed = typed_blocks(g->t);
+    for (unsigned round = 0; round < ROUNDS_MAX && typed != before; round++) {
+        before = typed;
+        each_object(g, seed_untyped);
+        MS_TRY(settle(g));
+        typed = typed_blocks(g->t);
+    }
+    return NULL;
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static struct ms_error *make_types(struct ms_go_typing *g, struct ms_types *types)
+{
+    const struct ms_type_plan text = {.kind = MS_TYPE_BASE, .language = MS_LANGUAGE_GO, .name = "string data",
+                                      .size = 1, .encoding = DW_ATE_UTF, .identity = 2};
+    const struct ms_type_plan tiny = {.kind = MS_TYPE_STRUCT, .language = MS_LANGUAGE_GO,
+                                      .name = "tiny values", .size = TINY, .identity = 2};
+    MS_TRY(ms_go_types_new((struct ms_go *)g->heap->go, types, &g->go_types));
+    g->text = ms_type_add(types, &text);
+    g->tiny = ms_type_add(types, &tiny);
+    g->shapes.go_types = g->go_types;
+    g->shapes.types = types;
+    return g->text && g->tiny ? NULL : ms_error_nomem("the types of blocks");
+}
+
+ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types)
+{
+    struct ms_go_typing *g = t->go = calloc(1, sizeof *g);
+    if (!g)
+        return ms_error_nomem("the types of blocks");
+    g->t = t;
+    g->heap = t->scan->go;
+    struct ms_error *error = make_types(g, types);
+    error = error ? error : find_all(g);
+    ms_vector_free(&g->work);
+    ms_map_free(&g->seen);
+    return error;
+}
+
+void ms_go_typing_free(struct ms_go_typing *g)
+{
+    if (!g)
+        return;
+    ms_vector_free(&g->work);
+    ms_map_free(&g->seen);
+    ms_map_free(&g->counts);
+    ms_map_free(&g->closures);
+    ms_go_shapes_free(&g->shapes);
+    ms_go_types_free(g->go_types);
+    free(g);
+}
+
+/* --- answers ----------------------------------------------------------------------------------- */
+
+struct ms_block_type ms_go_block_type(const struct ms_typing *t, const struct ms_slot *slot, uint64_t start)
+{
+    struct ms_block_type what = {.type = ms_slot_type(t, slot), .count = 1};
+    if (!what.type || slot->level < MS_LEVEL_GUESS)
+        return (struct ms_block_type){0};
+    what.evidence = slot->level == MS_LEVEL_GUESS || slot->contested ? MS_BY_GUESS
+                    : slot->level == MS_LEVEL_VTABLE                 ? MS_BY_HEADER
+                    : slot->container                                ? MS_BY_CONTAINER
+                                                                     : MS_BY_POINTER;
+    const uint64_t *count = slot->partial ? ms_map_get(&t->go->counts, start, 0) : NULL;
+    if (slot->array && what.type->size)
+        what.count = count ? *count : ms_block_size(t->heap, start) / what.type->size;
+    return what;
+}

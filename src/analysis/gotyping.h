@@ -1,0 +1,47 @@
+/* Private to src/analysis: typing of the objects of a Go heap. */
+#ifndef MEMSCOPE_GOTYPING_H
+#define MEMSCOPE_GOTYPING_H
+
+#include "goshape.h"
+#include "memscope/goheap.h"
+#include "spread.h"
+
+/* What is typed goes on from here: VALUES of TYPE one behind another at ADDRESS. */
+struct ms_go_work {
+    uint64_t address, count;
+    const struct ms_type *type;
+    bool guess;
+};
+
+/* A pointer says that COUNT values of TYPE begin at ADDRESS. */
+struct ms_go_claim {
+    uint64_t address;
+    uint64_t count; /* 0: as many as fit */
+    const struct ms_type *type; /* canonical and complete */
+    const struct ms_go_type *owner; /* it is the runtime's structure of this map or channel */
+    uint64_t extra; /* bytes behind them that are of the same allocation: a channel's buffer */
+    bool exact;     /* the runtime itself keeps this type: by a header, by an interface */
+    bool container; /* a map or channel says so */
+    bool guess;
+};
+
+struct ms_go_typing {
+    struct ms_typing *t;
+    const struct ms_go_heap *heap;
+    struct ms_go_types *go_types; /* owned */
+    struct ms_go_shapes shapes;
+    MS_VECTOR(struct ms_go_work) work;
+    struct ms_map seen;   /* parts of blocks that were gone on from, by address and type */
+    struct ms_map counts; /* of arrays with fewer elements than fit, by start */
+    struct ms_map closures; /* types by code address and size */
+    const struct ms_type *text, *tiny; /* bytes of strings; several small values in one slot */
+};
+
+/* Types all that is live; T->go is made. */
+ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types);
+void ms_go_typing_free(struct ms_go_typing *g);
+
+/* What the block at START is, by its slot. */
+struct ms_block_type ms_go_block_type(const struct ms_typing *t, const struct ms_slot *slot, uint64_t start);
+
+#endif
