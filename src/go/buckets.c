@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "memscope/goprofile.h"
+#include "layout.h"
 
 /* Cycles that are counted ahead: future[3] of struct memRecord, as long as there is a profile. */
 #define CYCLES 3u
@@ -23,6 +24,7 @@ static const struct ms_go_field record_fields[] = {
     RECORD("allocs", allocs),         RECORD("frees", frees), RECORD("alloc_bytes", alloc_bytes),
     RECORD("free_bytes", free_bytes), RECORD("", self),
 };
+MS_GO_EXPORT_FIELDS(records, record_fields)
 
 struct bucket_layout {
     struct ms_go_place next, kind, depth, self; /* of the bucket; the stack follows it */
@@ -34,6 +36,7 @@ static const struct ms_go_field bucket_fields[] = {
     BUCKET("allnext", next), BUCKET("typ", kind),    BUCKET("nstk", depth),
     BUCKET("", self),        TAIL("active", active), TAIL("future", future),
 };
+MS_GO_EXPORT_FIELDS(buckets, bucket_fields)
 
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
 

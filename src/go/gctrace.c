@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "memscope/live.h"
+#include "layout.h"
 
 /* src/runtime/mgc.go (gcStart, gcMarkTermination), mgcpacer.go, mstats.go. */
 struct layout {
@@ -49,6 +50,7 @@ static const struct ms_go_field fields[] = {
     FIELD("runtime.mstats", "pause_ns", pause_ns),
     FIELD("runtime.mstats", "pause_end", pause_end),
 };
+MS_GO_EXPORT_FIELDS(gctrace, fields)
 
 #define STRUCTURE_MOST 8192u /* bytes of runtime.work, and of runtime.gcController */
 #define PAUSES         256u  /* of the rings in runtime.mstats */

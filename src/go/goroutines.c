@@ -2,6 +2,7 @@
 #include "goroutines.h"
 
 #include <string.h>
+#include "layout.h"
 
 #define MACHINES_MOST   (1u << 20)
 #define GOROUTINES_MOST (1u << 27)
@@ -71,6 +72,7 @@ static const struct ms_go_field fields[] = {
     M_FIELD("vdsoSP", vdso_sp),
     M_FIELD("alllink", next),
 };
+MS_GO_EXPORT_FIELDS(goroutines, fields)
 
 #define D_FIELD(path, into) MS_GO_FIELD(struct go_stack_layout, "runtime._defer", path, into)
 static const struct ms_go_field stack_fields[] = {
@@ -81,6 +83,7 @@ static const struct ms_go_field stack_fields[] = {
     D_FIELD("link", defer_link),
     D_FIELD("heap", defer_heap),
 };
+MS_GO_EXPORT_FIELDS(stacks, stack_fields)
 
 /* --- threads ------------------------------------------------------------------------------------
  */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "memscope/gostacks.h"
+#include "layout.h"
 
 #define LABELS_MOST 1024u
 #define TEXT_MOST   65536u
@@ -58,6 +59,7 @@ static const struct ms_go_field map_fields[] = {
     FIELD("buckets", buckets),
     FIELD("oldbuckets", old),
 };
+MS_GO_EXPORT_FIELDS(labels, map_fields)
 
 static ms_result read_buckets(const struct ms_go *go, uint64_t buckets, uint64_t count,
                               struct ms_go_labels *labels)

@@ -18,7 +18,15 @@
     READER(pointers)                                                                               \
     READER(roots)                                                                                  \
     READER(spans)                                                                                  \
-    READER(types)
+    READER(types)                                                                                  \
+    READER(goroutines)                                                                             \
+    READER(stacks)                                                                                 \
+    READER(labels)                                                                                 \
+    READER(stats)                                                                                  \
+    READER(stat_spans)                                                                             \
+    READER(gctrace)                                                                                \
+    READER(records)                                                                                \
+    READER(buckets)
 
 struct ms_go_fields {
     const char *reader;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "stats.h"
+#include "layout.h"
 
 /* Fields of runtime.mspan and of runtime.mheap: src/runtime/mheap.go. */
 struct span_layout {
@@ -24,6 +25,7 @@ static const struct ms_go_field fields[] = {
     FIELD("runtime.mheap", "allspans", all),
     FIELD("runtime.mheap", "sweepgen", heap_sweepgen),
 };
+MS_GO_EXPORT_FIELDS(stat_spans, fields)
 
 #define GO_PAGE    8192u /* src/runtime/sizeclasses.go, _PageSize */
 #define SPAN_BYTES 1024u /* an mspan is never larger */

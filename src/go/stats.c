@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "stats.h"
+#include "layout.h"
 
 #define STAT_INFO(name, field, gops, kind) [MS_GO_STAT_##name] = {field, gops, kind},
 const struct ms_go_stat_info ms_go_stats[MS_GO_STAT_COUNT] = {MS_GO_STATS(STAT_INFO)};
@@ -102,6 +103,7 @@ static const struct ms_go_field fields[] = {
     FIELD("stackfreelist", "", stack_list_self),
     FIELD("workType|&runtime.work", "cycles", cycles),
 };
+MS_GO_EXPORT_FIELDS(stats, fields)
 
 /* What is being read; sums are taken modulo 2^64, as the runtime's own. */
 struct reading {
