@@ -142,7 +142,7 @@ def values_are_scaled_by_the_rate(case):
     check_program(golang.go_program("profile", version), "collected", 2000, rate, 5)
 
 
-@cases(("pie", ["-buildmode=pie"], {}), ("dwarf stripped", ["-ldflags=-w"], {}),
+@cases(("pie", ["-buildmode=pie"], {}), ("stripped", ["-ldflags=-s -w"], {}),
        ("cgo", [], {"cgo": True}), ("not inlined", ["-gcflags=-l"], {}))
 def however_it_was_built(case):
     _, flags, more = case
@@ -160,6 +160,11 @@ def goroutines_as_the_program_says(version):
                               for line in location[2:]))
     compare(mine, Profile(path), writer)
     check_equal(sum(mine.samples[key][0] for key in mine.samples if not writer(key)), 54, "goroutines")
+
+
+@cases(*golang.versions())
+def of_a_stripped_program(version):
+    check_program(golang.go_program("profile", version, ["-ldflags=-s -w"]), "twice", 20, 1, 100)
 
 
 def poke(target, program, offset, value):
