@@ -246,6 +246,45 @@ def leaks_add_up():
     check(len(expected) >= 2, "too few groups: %r" % expected)
 
 
+def names(location):
+    """What a location without code stands for."""
+    return re.sub(r" *:?\d+:\d+ s=\d+$", "", location[2]).strip()
+
+
+def sums(profile, wanted):
+    """Objects and bytes of the samples with a frame of which WANTED(name, is innermost) is true."""
+    total = [0, 0]
+    for (stack, _), values in profile.samples.items():
+        if any(wanted(names(location), index == 0) for index, location in enumerate(stack)):
+            total = [total[0] + values[0], total[1] + values[1]]
+    return total
+
+
+@test
+def retained_is_what_the_fixture_retains():
+    target = harness.start("owners")
+    mine = ours(target, "retained", "--type", "retained")
+    notes = {}
+    for note in target.truth.notes["retained"]:
+        name, size, blocks = note.split()
+        notes[name] = [int(blocks), int(size)]
+    for root, held in (("root_of_tree", "tree.0"), ("root_of_chain", "chain.0"), ("root_of_ring", "ring.0"),
+                       ("root_of_diamond", "diamond_top"), ("root_into_middle", "middle")):
+        check_equal(sums(mine, lambda name, _, root=root: name.endswith(":" + root)), notes[held], root)
+
+
+@cases(golang.DEBIAN, golang.NEWEST)
+def retained_of_go(version):
+    rounds = 20
+    target, _ = start(golang.go_program("profile", version), "collected", rounds, 524288)
+    mine = ours(target, "retained", "--type", "retained")
+    # main.work() is called four times, and makes one each round and two in depth
+    nodes = 4 * (rounds + 2)
+    check_equal(sums(mine, lambda name, leaf: leaf and name == "main.node")[0], nodes, "nodes that are kept")
+    kept = sums(mine, lambda name, _: "main.kept" in name)
+    check(kept[0] > nodes, "main.kept holds %d objects" % kept[0])
+
+
 @test
 def no_binary_on_a_terminal():
     master, slave = pty.openpty()
