@@ -139,7 +139,7 @@ def before_the_first_collection(version):
 @cases((golang.NEWEST, 512), (golang.NEWEST, 524288), (golang.DEBIAN, 512))
 def values_are_scaled_by_the_rate(case):
     version, rate = case
-    check_program(golang.go_program("profile", version), "collected", 2000, rate, 5)
+    check_program(golang.go_program("profile", version), "collected", 300, rate, 5)
 
 
 @cases(("pie", ["-buildmode=pie"], {}), ("stripped", ["-ldflags=-s -w"], {}),
