@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "memscope/goescapes.h"
 #include "memscope/goheap.h"
 #include "memscope/gostacks.h"
 #include "memscope/gostats.h"
@@ -115,5 +116,11 @@ ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_i
                                    const struct ms_goroutines_report *report, bool list);
 void ms_processes_text(const struct ms_view *view, const struct ms_processes *processes);
 ms_result ms_processes_json_write(const struct ms_view *view, const struct ms_processes *processes);
+
+/* TARGET: as the user named it. */
+void ms_escapes_text(const struct ms_view *view, const char *target,
+                     const struct ms_go_escapes *escapes);
+ms_result ms_escapes_json_write(const struct ms_view *view, const char *target,
+                                const struct ms_go_escapes *escapes);
 
 #endif

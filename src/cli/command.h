@@ -21,7 +21,8 @@
     COMMAND(goroutines, "what the goroutines of a Go program are doing, grouped by stack")         \
     COMMAND(gctrace, "what GODEBUG=gctrace=1 would print, of a Go process that runs without it")   \
     COMMAND(profile, "write a profile for pprof: of the heap, of goroutines")                      \
-    COMMAND(ps, "list the processes that can be inspected")
+    COMMAND(ps, "list the processes that can be inspected")                                        \
+    COMMAND(escapes, "variables that the compiler of a Go program moved to the heap")
 
 /*
  * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the
