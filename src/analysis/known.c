@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats.h"
 #include "map.h"
 
 #define SHORT "what blocks are"
@@ -39,6 +40,7 @@ struct ms_knowledge {
     struct ms_symbols *symbols;  /* or NULL */
     struct ms_typing *typing;    /* owned, or NULL */
     void *strings;               /* tsearch() of char *, owned */
+    struct ms_formats formats;
     MS_VECTOR(struct table) tables;
     struct ms_map table_index;   /* of tables, by target */
     MS_VECTOR(const char *) groups; /* by type's id * SHAPES + shape; NULL: not made yet */
@@ -179,6 +181,11 @@ static struct ms_error *table_at(struct ms_knowledge *k, uint64_t target, struct
 
 static struct ms_error *find_format(struct ms_knowledge *k, uint64_t start, struct ms_known *known)
 {
+    known->name = ms_format_of(&k->formats, start);
+    if (known->name) {
+        known->by = MS_BY_FORMAT;
+        return ms_known_intern(k, known->name, &known->name);
+    }
     struct table table;
     for (size_t i = 0; i < FORMATS; i++) {
         if (ms_block_size(&k->scan->heap, start) < formats[i].offset + 8)
@@ -253,6 +260,7 @@ ms_result ms_knowledge_new(struct ms_scan *scan, struct ms_image *image, struct 
         return ms_error_nomem(SHORT);
     k->scan = scan;
     k->symbols = symbols;
+    MS_TRY(ms_formats_find(scan, image, symbols, &k->formats));
     struct ms_error *error =
         types && symbols ? ms_typing_new(scan, image, symbols, types, scope, &k->typing) : NULL;
     if (!error)
@@ -273,5 +281,6 @@ void ms_knowledge_free(struct ms_knowledge *k)
     ms_vector_free(&k->groups);
     ms_vector_free(&k->names);
     ms_map_free(&k->table_index);
+    ms_formats_free(&k->formats);
     free(k);
 }

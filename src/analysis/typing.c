@@ -11,7 +11,7 @@
 
 const char *const ms_evidence_names[MS_EVIDENCES] = {
     [MS_BY_NOTHING] = "nothing",     [MS_BY_GUESS] = "guess",   [MS_BY_POINTER] = "pointer",
-    [MS_BY_CONTAINER] = "container", [MS_BY_VTABLE] = "vtable",
+    [MS_BY_CONTAINER] = "container", [MS_BY_FORMAT] = "format", [MS_BY_VTABLE] = "vtable",
 };
 
 /* --- life -------------------------------------------------------------------------------------- */
