@@ -167,8 +167,9 @@ bool ms_link_claim(struct ms_typing *t, const struct ms_shape *shape, const stru
 /* Makes START's block a guess of TYPE, when it is not known better. */
 void ms_guess_block(struct ms_typing *t, uint64_t start, const struct ms_type *type);
 
-/* typing_seeds.c: claims from vtables; from variables; from the locals of every frame. */
+/* typing_seeds.c: claims from vtables; from the classes of objects of Python; from variables; from the locals of every frame. */
 ms_result ms_seed_vtables(struct ms_typing *t);
+ms_result ms_seed_python(struct ms_typing *t);
 ms_result ms_seed_variables(struct ms_typing *t);
 ms_result ms_seed_locals(struct ms_typing *t);
 

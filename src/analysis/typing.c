@@ -90,6 +90,7 @@ static struct ms_error *settle(struct ms_typing *t)
 static struct ms_error *find_types(struct ms_typing *t)
 {
     MS_TRY(ms_seed_vtables(t));
+    MS_TRY(ms_seed_python(t));
     if (t->scope == MS_TYPE_ALL)
         MS_TRY(ms_seed_variables(t));
     MS_TRY(settle(t));

@@ -1,7 +1,9 @@
 /* Where types come from: vtables in blocks, variables of modules and threads, locals of every frame. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "python.h"
 #include "spread.h"
 
 /* So many threads are unwound; the rest of a thread pool looks like the first ones. */
@@ -67,6 +69,62 @@ ms_result ms_seed_vtables(struct ms_typing *t)
             seed_vtable(t, start, ms_slot_of(t, start));
         }
     return NULL;
+}
+
+/* --- objects of Python ------------------------------------------------------------------------- */
+
+/* The structure of a class that is built in: of PyDict_Type PyDictObject, whose size must be what the class says. */
+static const struct ms_type *object_type(struct ms_typing *t, const struct ms_python_class *class)
+{
+    char name[64];
+    const size_t length = class->symbol ? strlen(class->symbol) : 0;
+    /* Most text is without the last members of its structure. */
+    if (length < 6 || length > sizeof name - 3 || strcmp(class->symbol + length - 5, "_Type") != 0 ||
+        !strcmp(class->symbol, "PyUnicode_Type"))
+        return NULL;
+    snprintf(name, sizeof name, "%.*sObject", (int)length - 5, class->symbol);
+    const struct ms_type *type = ms_type_named(t->shapes.types, name);
+    type = type ? ms_type_complete(t->shapes.types, type) : NULL;
+    /* An item may be declared that not every object has. */
+    return type && type->size >= class->basic_size && type->size <= class->basic_size + 8 ? type : NULL;
+}
+
+static struct ms_error *seed_object(struct ms_typing *t, struct ms_python *python, uint64_t start, struct ms_slot *slot)
+{
+    const struct ms_python_class *class;
+    uint64_t before;
+    MS_TRY(ms_python_object(python, start, &class, &before));
+    if (!class)
+        return NULL;
+    slot->level = MS_LEVEL_VTABLE; /* also without a structure: no pointer may say otherwise */
+    slot->strong = 1;
+    const struct ms_type *type = object_type(t, class);
+    if (!type || before + type->size > ms_usable(t->heap, start))
+        return NULL;
+    slot->type = type->id + 1;
+    slot->at = (unsigned)(before / 8) & MS_SLOT_AT_MAX;
+    ms_spread_value(t, type, start * 2 + before / 8, true, false);
+    return NULL;
+}
+
+static struct ms_error *seed_objects(struct ms_typing *t, struct ms_python *python)
+{
+    for (uint64_t l = 0; l < t->heap->granules / MS_LINE_GRANULES; l++)
+        for (uint32_t bits = ms_scope_bits(t, &t->heap->lines[l]); bits; bits &= bits - 1) {
+            uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
+            MS_TRY(seed_object(t, python, start, ms_slot_of(t, start)));
+        }
+    return NULL;
+}
+
+ms_result ms_seed_python(struct ms_typing *t)
+{
+    struct ms_python *python;
+    struct ms_error *error = ms_python_new(t->scan, t->image, t->symbols, &python);
+    if (!error && python)
+        error = seed_objects(t, python);
+    ms_python_free(python);
+    return error;
 }
 
 /* --- variables --------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import harness
+import pyobjects
 import typenames
 from harness import cases, check, check_equal, test
 from typetruth import check_answers, kinds_of, live_blocks, some
@@ -262,6 +263,14 @@ def formats():
     check_answers(target.truth, answers, {"known": 1})
     check_sums(answers, report)
     check(sum(by == "format" for _, by in answers.values()) >= 30, "by something else: %s" % answers)
+
+
+@test
+def python():
+    """Objects of Python are known by their class, also without debug information."""
+    target = pyobjects.start()
+    more = pyobjects.check_objects(target, 0.6)
+    check(not more, "no objects at all: %s" % more)
 
 
 @test
