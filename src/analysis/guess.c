@@ -160,17 +160,33 @@ static void each_block(const struct ms_typing *t, block_visitor *visit, void *co
             visit(context, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits));
 }
 
+#define SIZES 4096u /* of blocks, that are told apart; there are few bigger ones */
 struct untyped {
     const struct ms_typing *t;
     uint64_t bytes, all;
+    bool sizes[SIZES]; /* by usable bytes / MS_GRANULE; the last one: of anything bigger */
 };
+
+static bool *size_of(struct untyped *u, uint64_t usable)
+{
+    return &u->sizes[usable / MS_GRANULE < SIZES ? usable / MS_GRANULE : SIZES - 1];
+}
+
+/* Is there a block that a structure of SIZE bytes may be a guess of? */
+static bool is_wanted(void *context, uint64_t size)
+{
+    return *size_of(context, ms_usable_for(size));
+}
 
 static void count_untyped(void *context, uint64_t start)
 {
     struct untyped *u = context;
     const uint64_t usable = ms_usable(u->t->heap, start);
     u->all += usable;
-    u->bytes += ms_slot_of(u->t, start)->level < MS_LEVEL_GUESS ? usable : 0;
+    if (ms_slot_of(u->t, start)->level >= MS_LEVEL_GUESS)
+        return;
+    u->bytes += usable;
+    *size_of(u, usable) = true;
 }
 
 static void visit_block(void *context, uint64_t start)
@@ -187,7 +203,7 @@ ms_result ms_guess(struct ms_typing *t)
     if (!u.bytes)
         return NULL;
     if (t->scope == MS_TYPE_LOST || u.bytes > u.all / UNTYPED_SHARE)
-        MS_TRY(ms_types_read_all(t->shapes.types));
+        MS_TRY(ms_types_read_all(t->shapes.types, is_wanted, &u));
     struct ms_error *error = collect(&g);
     if (!error)
         each_block(t, visit_block, &g);

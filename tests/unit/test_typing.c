@@ -78,9 +78,11 @@ bool ms_type_is_own(struct ms_types *t, const struct ms_type *type)
     return type != NULL;
 }
 
-ms_result ms_types_read_all(struct ms_types *t)
+ms_result ms_types_read_all(struct ms_types *t, ms_size_filter *wanted, void *context)
 {
     (void)t;
+    (void)wanted;
+    (void)context;
     return NULL;
 }
 
