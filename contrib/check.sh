@@ -12,9 +12,9 @@ work=${MEMSCOPE_CHECK_DIR:-$top/build-check}
 source=$work/source
 jobs=$(nproc)
 
-test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git libc6-dbg libclang-rt-14-dev
-    libcmocka-dev libsqlite3-dev libssl-dev llvm memcached nginx-light nodejs openssh-client openssh-server perl
-    postgresql procps python3 redis-server rustc strace tmux util-linux valgrind zlib1g-dev"
+test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git libc++-dev libc++abi-dev libc6-dbg
+    libclang-rt-14-dev libcmocka-dev libsqlite3-dev libssl-dev llvm memcached nginx-light nodejs openssh-client
+    openssh-server perl postgresql procps python3 redis-server rustc strace tmux util-linux valgrind zlib1g-dev"
 program_packages="dpkg-dev libevent-dev python3-dbg" # for the step `programs`
 
 passed=0 failed=0 skipped=0

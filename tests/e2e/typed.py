@@ -21,7 +21,7 @@ C = ("types_c", "types_c_O0", "types_c_O2", "types_c_clang", "types_c_clang_name
      "types_c_units", "types_c_units4", "types_c_split", "types_c_split4", "types_c_gz",
      "types_c_gnu_gz", "types_c_lto")
 CXX = ("types_cxx", "types_cxx_O0", "types_cxx_O2", "types_cxx_clang", "types_cxx_dwarf4",
-       "types_cxx_units", "types_cxx_split", "types_cxx_lto")
+       "types_cxx_units", "types_cxx_split", "types_cxx_lto", "types_libcxx")
 RUST = ("types_rust", "types_rust_O2")
 # Where the facts allow it. Optimized code need not keep a local that is not needed any more.
 LEAST = {"known": 1.0, "local": 0.5, "hint": 0.0, "open": 0.0}
