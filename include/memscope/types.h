@@ -77,6 +77,9 @@ ms_result ms_types_new(struct ms_symbols *symbols, const struct ms_image *image,
                        void *context, struct ms_types **types);
 void ms_types_free(struct ms_types *types);
 
+/* Calls the progress, if there is one: for those who work long with types. */
+void ms_types_tell(struct ms_types *types, const char *what, uint64_t done, uint64_t total);
+
 /* Is there debug information for the module that is mapped at ADDRESS? */
 bool ms_types_known(struct ms_types *types, uint64_t address);
 

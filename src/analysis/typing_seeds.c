@@ -42,33 +42,31 @@ static bool is_row(const struct ms_typing *t, uint64_t start, uint64_t size, uin
     return true;
 }
 
-static void seed_vtable(struct ms_typing *t, uint64_t start, struct ms_slot *slot)
+static struct ms_error *seed_vtable(struct ms_typing *t, void *unused, uint64_t start)
 {
+    (void)unused;
+    struct ms_slot *slot = ms_slot_of(t, start);
     uint64_t target = ms_word_target(t->heap, start * 2);
     if (target == MS_NOTHING || target < 2 * t->heap->granules)
-        return;
+        return NULL;
     bool known;
     const struct ms_type *type = vtable_class(t, target, &known);
     const uint64_t usable = ms_usable(t->heap, start);
     /* An object that would not fit was there before, in a block that was bigger then. */
     if (!known || (type && (type->size > usable || !type->size)))
-        return;
+        return NULL;
     slot->level = MS_LEVEL_VTABLE;
     slot->strong = 1;
     slot->type = type ? type->id + 1 : 0;
     slot->array = type && is_row(t, start, type->size, usable / type->size);
     for (uint64_t i = 0; type && i < (slot->array ? usable / type->size : 1); i++)
         ms_spread_value(t, type, start * 2 + i * type->size / 8, true, false);
+    return NULL;
 }
 
 ms_result ms_seed_vtables(struct ms_typing *t)
 {
-    for (uint64_t l = 0; l < t->heap->granules / MS_LINE_GRANULES; l++)
-        for (uint32_t bits = ms_scope_bits(t, &t->heap->lines[l]); bits; bits &= bits - 1) {
-            uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
-            seed_vtable(t, start, ms_slot_of(t, start));
-        }
-    return NULL;
+    return ms_each_block(t, seed_vtable, NULL);
 }
 
 /* --- objects of Python ------------------------------------------------------------------------- */
@@ -89,9 +87,10 @@ static const struct ms_type *object_type(struct ms_typing *t, const struct ms_py
     return type && type->size >= class->basic_size && type->size <= class->basic_size + 8 ? type : NULL;
 }
 
-static struct ms_error *seed_object(struct ms_typing *t, struct ms_python *python, uint64_t start, struct ms_slot *slot)
+static struct ms_error *seed_object(struct ms_typing *t, void *python, uint64_t start)
 {
     const struct ms_python_class *class;
+    struct ms_slot *slot = ms_slot_of(t, start);
     uint64_t before;
     MS_TRY(ms_python_object(python, start, &class, &before));
     if (!class)
@@ -107,22 +106,12 @@ static struct ms_error *seed_object(struct ms_typing *t, struct ms_python *pytho
     return NULL;
 }
 
-static struct ms_error *seed_objects(struct ms_typing *t, struct ms_python *python)
-{
-    for (uint64_t l = 0; l < t->heap->granules / MS_LINE_GRANULES; l++)
-        for (uint32_t bits = ms_scope_bits(t, &t->heap->lines[l]); bits; bits &= bits - 1) {
-            uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
-            MS_TRY(seed_object(t, python, start, ms_slot_of(t, start)));
-        }
-    return NULL;
-}
-
 ms_result ms_seed_python(struct ms_typing *t)
 {
     struct ms_python *python;
     struct ms_error *error = ms_python_new(t->scan, t->image, t->symbols, &python);
     if (!error && python)
-        error = seed_objects(t, python);
+        error = ms_each_block(t, seed_object, python);
     ms_python_free(python);
     return error;
 }

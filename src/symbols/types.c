@@ -660,6 +660,12 @@ ms_result ms_types_read_all(struct ms_types *types, ms_size_filter *wanted, void
     return types->short_of_memory ? ms_error_nomem("reading types") : NULL;
 }
 
+void ms_types_tell(struct ms_types *types, const char *what, uint64_t done, uint64_t total)
+{
+    if (types->progress)
+        types->progress(types->context, what, done, total);
+}
+
 bool ms_type_is_own(struct ms_types *types, const struct ms_type *type)
 {
     const struct ms_type_source *source = type->source;
