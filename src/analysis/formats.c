@@ -240,6 +240,17 @@ static const struct fact md_context[] = {
     SUM(INT(8, 8), INT(0, 8), 0),
 };
 
+/* … or one that the program has fetched itself: evp_md_st has its functions from 136 on */
+static const struct fact md_context_fetched[] = {
+    BLOCK(WORD(0), 168),
+    SUM(WORD(8), WORD(0), 0),
+    SUM(WORD(64), WORD(0), 0),
+    WITHIN(INT(0, 8), 1, 64),
+    MODULE(WORD(0, 136), "libcrypto."),
+    MODULE(WORD(0, 144), "libcrypto."),
+    MODULE(WORD(0, 152), "libcrypto."),
+};
+
 /* --- SQLite ------------------------------------------------------------------------------------ */
 
 /* sqliteInt.h, struct sqlite3, behind the size that mem1.c may put before it: its VFS and first
@@ -271,6 +282,7 @@ static const struct format known_formats[] = {
     {"DSA", 180, 260, FACTS(dsa), NO_PARTS},
     {"EC_KEY", 80, 160, FACTS(ec_key), NO_PARTS},
     {"EVP_MD_CTX", EXACTLY(72), FACTS(md_context), NO_PARTS},
+    {"EVP_MD_CTX", EXACTLY(72), FACTS(md_context_fetched), NO_PARTS},
     {"sqlite3", 500, 1200, FACTS(sqlite), NO_PARTS},
     {"sqlite3", 500, 1200, FACTS(sqlite_sized), NO_PARTS},
 };
