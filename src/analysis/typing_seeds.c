@@ -254,7 +254,9 @@ static void claim_local(struct ms_typing *t, const struct roots *roots, const st
     const struct ms_type *type = ms_type_complete(t->shapes.types, local->type);
     /* What has a constructor is seldom left without a value. */
     const bool constructed = type->kind == MS_TYPE_STRUCT && type->language != MS_LANGUAGE_C;
-    const struct ms_claim manner = {.doubtful = true, .settled = local->parameter || constructed};
+    /* What only the caller knows that it passed is not needed here any more, and may be freed. */
+    const bool kept = !local->valued || local->reg >= 0;
+    const struct ms_claim manner = {.doubtful = true, .settled = (local->parameter && kept) || constructed};
     if (!local->address) {
         uint64_t target = local->valued ? target_of(t->heap, local->value) : MS_NOTHING;
         if (target != MS_NOTHING && type->size <= 8)
