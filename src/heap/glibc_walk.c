@@ -31,7 +31,7 @@ static bool is_drawn(const struct glibc *g, uint64_t granule)
     return g->sample_shift == 0 || (granule * 0x9e3779b97f4a7c15u) >> (64 - g->sample_shift) == 0;
 }
 
-/* Keeps the first bytes of some text blocks: of all while they are few, then of ever fewer. */
+/* Keeps the first bytes of some blocks, mostly text: of all while they are few, then of ever fewer. */
 static void take_sample(struct ms_heap *heap, const struct ms_window *window, uint64_t user, uint64_t granule,
                         uint64_t usable)
 {
@@ -77,6 +77,19 @@ static void vouch(struct ms_heap *heap, uint64_t granule, uint64_t word0, uint64
     }
 }
 
+enum { INET = 2, INET6 = 10 }; /* AF_INET, AF_INET6 */
+
+/*
+ * Does a block begin as getaddrinfo() makes them: flags, AF_INET or AF_INET6, and a pointer to what is behind its
+ * struct addrinfo, whose 48 bytes tell what it is? They are often lost, and a lean image has them from here alone.
+ */
+static bool is_addrinfo(const struct ms_window *window, uint64_t user, uint64_t word0, uint64_t usable)
+{
+    enum { SIZE = 48, ADDRESS_AT = 24 };
+    return (word0 >> 32 == INET || word0 >> 32 == INET6) && usable > SIZE && window->end - user >= SIZE &&
+           word_at(window, user + ADDRESS_AT) == user + SIZE;
+}
+
 /*
  * Can what a block begins with tell anything? With most it cannot: a pointer, or zeros. It is asked
  * without branches, since pointer or zero is a guess that a CPU loses; a wrong yes does no harm.
@@ -92,7 +105,8 @@ static inline bool may_tell(uint64_t low, uint64_t size, uint64_t user, uint64_t
     /* vouch(): word1 + 25 is usable, or up to 15 less */
     const bool string = (word0 <= word1) & (word1 - (usable - 40) <= 15);
     const bool text = !(((half - 0x20202020u) | half) & 0x80808080u);
-    return link | array | string | text;
+    const bool addresses = (word0 >> 32 == INET) | (word0 >> 32 == INET6);
+    return link | array | string | text | addresses;
 }
 
 static void inspect(struct ms_heap *heap, const struct ms_window *window, uint64_t user,
@@ -108,7 +122,7 @@ static void inspect(struct ms_heap *heap, const struct ms_window *window, uint64
     }
     if (word0 ? word0 < usable : word1 < usable)
         vouch(heap, granule, word0, word1, usable);
-    else if (is_text(word0))
+    else if (is_text(word0) || is_addrinfo(window, user, word0, usable))
         take_sample(heap, window, user, granule, usable);
 }
 
