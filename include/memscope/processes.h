@@ -20,8 +20,8 @@ struct ms_process {
     const char *allocator; /* "go", or by the names of its libraries "glibc", …; NULL: not known */
     uint64_t rss;          /* bytes, as the kernel counts them */
     uint64_t anonymous;    /* bytes of RSS that are no file's: the heap is no bigger */
-    bool pacing_known;
-    struct ms_go_pacing pacing; /* of a Go program whose runtime is known */
+    bool gauge_known;
+    struct ms_go_gauge gauge; /* of a Go program whose runtime is known */
 };
 
 struct ms_processes {

@@ -337,7 +337,7 @@ static uint64_t block_at(const struct ms_heap *heap, uint64_t address)
     const struct ms_segment *s = ms_heap_segment(heap, address);
     if (!s || address % MS_GRANULE)
         return MS_NOTHING;
-    const uint64_t granule = ms_address_granule(s, address);
+    const uint64_t granule = ms_address_granule(heap, s, address);
     const struct ms_line *line = &heap->lines[granule / MS_LINE_GRANULES];
     return ms_bit(line->starts & line->live, granule) ? granule : MS_NOTHING;
 }

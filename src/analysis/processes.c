@@ -68,7 +68,7 @@ static bool may_be_go(pid_t pid)
 
 /* The collector's figures; none of a runtime that is not known. Debug information would take long.
  */
-static void find_pacing(const struct ms_image *image, struct ms_process *process)
+static void find_gauge(const struct ms_image *image, struct ms_process *process)
 {
     const struct ms_symbols_options options = {0};
     struct ms_symbols *symbols;
@@ -80,8 +80,8 @@ static void find_pacing(const struct ms_image *image, struct ms_process *process
     }
     error = ms_go_open(image, symbols, NULL, &go);
     if (!error && go)
-        error = ms_go_pacing(go, &process->pacing);
-    process->pacing_known = go && !error;
+        error = ms_go_read_gauge(go, &process->gauge);
+    process->gauge_known = go && !error;
     ms_error_free(error);
     ms_go_close(go);
     ms_symbols_free(symbols);
@@ -106,7 +106,7 @@ static void find_go(const struct ms_image *image, struct ms_process *process)
     process->package = package_of(go);
     process->allocator = "go";
     ms_go_close(go);
-    find_pacing(image, process);
+    find_gauge(image, process);
 }
 
 static ms_result add_process(struct ms_processes *processes, const struct ms_image *image,
@@ -146,7 +146,7 @@ static ms_result look_at(struct ms_processes *processes, pid_t pid)
 
 uint64_t ms_process_heap(const struct ms_process *process)
 {
-    return process->pacing_known ? process->pacing.in_use : process->anonymous;
+    return process->gauge_known ? process->gauge.in_use : process->anonymous;
 }
 
 static int by_heap(const void *a, const void *b)

@@ -16,7 +16,7 @@ static const struct ms_go_field pacing_fields[] = {
 };
 MS_GO_EXPORT_FIELDS(pacing, pacing_fields)
 
-ms_result ms_go_pacing(struct ms_go *go, struct ms_go_pacing *pacing)
+ms_result ms_go_read_gauge(struct ms_go *go, struct ms_go_gauge *gauge)
 {
     struct pacing_layout layout;
     MS_TRY(ms_go_bind(go, pacing_fields, sizeof pacing_fields / sizeof *pacing_fields, &layout));
@@ -27,14 +27,14 @@ ms_result ms_go_pacing(struct ms_go *go, struct ms_go_pacing *pacing)
     uint64_t phase = 0;
     bool old = !layout.in_use.size;
     if (!memstats || !controller || !phase_at ||
-        !ms_go_get(go, memstats, layout.cycles, &pacing->cycles) ||
-        !ms_go_get(go, controller, layout.live, &pacing->live) ||
-        !ms_go_get(go, controller, layout.goal, &pacing->goal) ||
+        !ms_go_get(go, memstats, layout.cycles, &gauge->cycles) ||
+        !ms_go_get(go, controller, layout.live, &gauge->live) ||
+        !ms_go_get(go, controller, layout.goal, &gauge->goal) ||
         !ms_go_get(go, old ? memstats : controller, old ? layout.in_use_old : layout.in_use,
-                   &pacing->in_use) ||
+                   &gauge->in_use) ||
         !ms_go_get(go, phase_at, phase_place, &phase) || phase > 2)
         return ms_error(MS_TARGET, "%s: what its collector (%s) is doing cannot be read",
                         go->image->origin, go->version);
-    pacing->phase = (unsigned)phase;
+    gauge->phase = (unsigned)phase;
     return NULL;
 }

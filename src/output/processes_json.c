@@ -3,17 +3,17 @@
 
 #include "json.h"
 
-static json_t *pacing_json(const struct ms_process *process)
+static json_t *gauge_json(const struct ms_process *process)
 {
     static const char *const phases[] = {"none", "mark", "termination"};
-    const struct ms_go_pacing *pacing = &process->pacing;
-    if (!process->pacing_known)
+    const struct ms_go_gauge *gauge = &process->gauge;
+    if (!process->gauge_known)
         return json_null();
-    json_t *gc = ms_json_with(json_object(), "cycles", ms_json_count(pacing->cycles));
-    gc = ms_json_with(gc, "phase", json_string(phases[pacing->phase]));
-    gc = ms_json_with(gc, "live_bytes", ms_json_count(pacing->live));
+    json_t *gc = ms_json_with(json_object(), "cycles", ms_json_count(gauge->cycles));
+    gc = ms_json_with(gc, "phase", json_string(phases[gauge->phase]));
+    gc = ms_json_with(gc, "live_bytes", ms_json_count(gauge->live));
     return ms_json_with(gc, "goal_bytes",
-                        pacing->goal == UINT64_MAX ? json_null() : ms_json_count(pacing->goal));
+                        gauge->goal == UINT64_MAX ? json_null() : ms_json_count(gauge->goal));
 }
 
 static json_t *process_json(const struct ms_process *process)
@@ -27,10 +27,10 @@ static json_t *process_json(const struct ms_process *process)
     object = ms_json_with(object, "rss_bytes", ms_json_count(process->rss));
     object =
         ms_json_with(object, "heap_bytes",
-                     process->pacing_known ? ms_json_count(process->pacing.in_use) : json_null());
+                     process->gauge_known ? ms_json_count(process->gauge.in_use) : json_null());
     object = ms_json_with(object, "heap_at_most_bytes",
-                          process->pacing_known ? json_null() : ms_json_count(process->anonymous));
-    return ms_json_with(object, "gc", pacing_json(process));
+                          process->gauge_known ? json_null() : ms_json_count(process->anonymous));
+    return ms_json_with(object, "gc", gauge_json(process));
 }
 
 static json_t *list_json(const struct ms_processes *processes)

@@ -22,14 +22,14 @@ static void write_process(const struct ms_view *view, const struct ms_process *p
 {
     char rss[16], size[16], heap[24], live[16] = "-", goal[16] = "-", cycles[24] = "-";
     const char *phase = "-";
-    snprintf(heap, sizeof heap, "%s%s", process->pacing_known ? "" : "<",
+    snprintf(heap, sizeof heap, "%s%s", process->gauge_known ? "" : "<",
              ms_size_text(ms_process_heap(process), size));
-    if (process->pacing_known) {
-        snprintf(cycles, sizeof cycles, "%" PRIu64, process->pacing.cycles);
-        ms_size_text(process->pacing.live, live);
-        if (process->pacing.goal != UINT64_MAX)
-            ms_size_text(process->pacing.goal, goal);
-        phase = phases[process->pacing.phase];
+    if (process->gauge_known) {
+        snprintf(cycles, sizeof cycles, "%" PRIu64, process->gauge.cycles);
+        ms_size_text(process->gauge.live, live);
+        if (process->gauge.goal != UINT64_MAX)
+            ms_size_text(process->gauge.goal, goal);
+        phase = phases[process->gauge.phase];
     }
     fprintf(view->out, "%8d %10s %11s  %-*s  %-9s %6s %10s %10s %-11s  ", process->pid,
             ms_size_text(process->rss, rss), heap, runtime,
