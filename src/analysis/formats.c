@@ -40,6 +40,7 @@ struct fact {
     const char *text;
     const uint32_t *list;
 };
+/* NOLINTBEGIN(bugprone-macro-parentheses): the arguments are initialisers. */
 /* The value at PLACE is … */
 #define WITHIN(place, from, to) {.at = place, .rule = IS_WITHIN, .low = from, .high = to}
 #define WITHIN_IF_THERE(place, from, to) {.at = place, .rule = IS_WITHIN, .low = from, .high = to, .if_there = true}
@@ -64,6 +65,7 @@ struct fact {
 #define EXTENT(place, head, each) {.at = place, .rule = IS_EXTENT, .low = head, .high = each}
 /* … the bytes of directory entries from FROM on, of which another value says how many were read */
 #define ENTRIES(place, from, value) {.at = place, .rule = IS_ENTRIES, .low = from, .other = value}
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* A block that another one owns: nothing else says what it is. */
 struct part {
@@ -257,8 +259,8 @@ static const struct fact md_context_fetched[] = {
  * database are named */
 #define SQLITE_AT(at) \
     WITHIN(INT(at, 0), 1, 3), WITHIN(INT(at, 8), 512, 512), \
-        TEXT(WORD(at, 24), "unix"), WITHIN(INT(at + 40), 2, 130), \
-    TEXT(WORD(at + 32, 0), "main")
+        TEXT(WORD(at, 24), "unix"), WITHIN(INT((at) + 40), 2, 130), \
+    TEXT(WORD((at) + 32, 0), "main")
 static const struct fact sqlite[] = {SQLITE_AT(0)};
 static const struct fact sqlite_sized[] = {EXTENT(WORD(0), 8, 1), SQLITE_AT(8)};
 
@@ -449,15 +451,28 @@ static bool compares(const struct probe *p, const struct fact *f, uint64_t value
 
 static bool holds(const struct probe *p, const struct fact *f)
 {
-    uint64_t value, other = 1;
+    uint64_t value = 0, other = 1;
     if (!value_at(p, &f->at, &value))
         return f->if_there;
     return (!f->other.steps || value_at(p, &f->other, &other)) && compares(p, f, value, other);
 }
 
+/* The index says without the bytes whether pointers to blocks are where they must be. */
+static bool has_pointers(const struct probe *p, const struct format *f)
+{
+    const struct ms_heap *heap = &p->scan->heap;
+    for (size_t i = 0; i < f->fact_count; i++) {
+        const struct fact *fact = &f->facts[i];
+        if ((fact->rule == IS_BLOCK || fact->rule == IS_SELF) && fact->at.steps == 1 &&
+            ms_word_target(heap, p->start * 2 + (uint64_t)fact->at.step[0] / 8) >= 2 * heap->granules)
+            return false;
+    }
+    return true;
+}
+
 static bool is_format(const struct probe *p, const struct format *f)
 {
-    if (p->usable < f->least || p->usable > f->most)
+    if (p->usable < f->least || p->usable > f->most || !has_pointers(p, f))
         return false;
     for (size_t i = 0; i < f->fact_count; i++)
         if (!holds(p, &f->facts[i]))
@@ -540,7 +555,7 @@ static bool find_parts(struct ms_formats *formats, const struct probe *p, const 
 {
     for (size_t i = 0; i < f->part_count; i++) {
         const struct part *part = &f->parts[i];
-        uint64_t address, times = 1;
+        uint64_t address = 0, times = 1;
         if (!value_at(p, &part->at, &address) ||
             (part->times.steps && !value_at(p, &part->times, &times)))
             continue;
@@ -552,31 +567,49 @@ static bool find_parts(struct ms_formats *formats, const struct probe *p, const 
     return true;
 }
 
-static bool look_at(struct ms_formats *formats, const struct probe *p)
+static bool look_at(struct ms_formats *formats, struct probe *p, uint64_t start)
 {
+    p->start = start;
+    p->usable = ms_usable(&p->scan->heap, start);
+    if (p->usable < FIRST_SIZE || p->usable > LAST_SIZE)
+        return true;
+    p->address = ms_granule_address(&p->scan->heap, start);
     for (size_t i = 0; i < FORMATS; i++)
         if (is_format(p, &known_formats[i]))
-            return ms_map_put(&formats->found, p->start, 0, (uintptr_t)known_formats[i].name) &&
+            return ms_map_put(&formats->found, start, 0, (uintptr_t)known_formats[i].name) &&
                    find_parts(formats, p, &known_formats[i]);
     return true;
 }
 
-ms_result ms_formats_find(const struct ms_scan *scan, const struct ms_image *image,
-                          struct ms_symbols *symbols, struct ms_formats *formats)
+/* A lean image has no bytes of blocks but the samples. */
+static bool look_at_samples(struct ms_formats *formats, struct probe *p)
 {
-    const struct ms_heap *heap = &scan->heap;
+    const struct ms_heap *heap = &p->scan->heap;
+    for (size_t i = 0; i < heap->samples.count; i++) {
+        const uint64_t start = heap->samples.items[i].granule;
+        const struct ms_line *line = &heap->lines[start / MS_LINE_GRANULES];
+        if (ms_bit(line->starts & line->live, start) && !look_at(formats, p, start))
+            return false;
+    }
+    return true;
+}
+
+static bool look_at_all(struct ms_formats *formats, struct probe *p)
+{
+    const struct ms_heap *heap = &p->scan->heap;
+    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES; l++)
+        for (uint32_t bits = heap->lines[l].starts & heap->lines[l].live; bits; bits &= bits - 1)
+            if (!look_at(formats, p, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits)))
+                return false;
+    return true;
+}
+
+ms_result ms_formats_find(const struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
+                          struct ms_formats *formats)
+{
     struct probe p = {.scan = scan, .image = image, .symbols = symbols};
-    bool enough = find_owned_by_threads(formats, &p);
-    for (uint64_t l = 0; enough && l < heap->granules / MS_LINE_GRANULES; l++)
-        for (uint32_t bits = heap->lines[l].starts & heap->lines[l].live; enough && bits;
-             bits &= bits - 1) {
-            p.start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
-            p.usable = ms_usable(heap, p.start);
-            if (p.usable < FIRST_SIZE || p.usable > LAST_SIZE)
-                continue;
-            p.address = ms_granule_address(heap, p.start);
-            enough = look_at(formats, &p);
-        }
+    const bool enough = find_owned_by_threads(formats, &p) &&
+                        (image->kind == MS_LEAN ? look_at_samples(formats, &p) : look_at_all(formats, &p));
     return enough ? NULL : ms_error_nomem("known formats");
 }
 

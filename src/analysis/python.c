@@ -25,7 +25,7 @@ enum {
 #define GC_FLAGS    7ull
 #define MANAGED     16u
 #define NAME_MOST   128u
-#define BASES_MOST  64u
+#define BASES_MOST  16u
 #define REFERENCES_MOST (1ull << 40)
 #define NONE_MOST   65536u /* addresses where no type object is are remembered while there are fewer */
 #define HEAD_BYTES  72u /* of a block, that tell what it is */
