@@ -1,5 +1,4 @@
 /* The build information of a Go program: its version, and the modules it was made of. */
-#include <ctype.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,12 +30,11 @@ static char *copy_bytes(const struct ms_image *image, uint64_t address, uint64_t
 {
     if (length > TEXT_MOST)
         return NULL;
-    char *text = malloc(length + 1);
+    char *text = calloc(1, length + 1);
     if (!text || (length && !ms_image_read(image, address, text, length))) {
         free(text);
         return NULL;
     }
-    text[length] = '\0';
     return text;
 }
 
@@ -104,11 +102,11 @@ static void keep_modules(struct ms_go *go, char *info, size_t length)
 static unsigned minor_of(const char *version)
 {
     for (const char *c = version; *c; c++)
-        if (!isprint((unsigned char)*c))
+        if (*c < ' ' || *c > '~') /* messages name it */
             return 0;
     if (!strncmp(version, "devel ", 6))
         version += 6;
-    if (strncmp(version, "go1.", 4) != 0 || !isdigit((unsigned char)version[4]))
+    if (strncmp(version, "go1.", 4) != 0 || version[4] < '0' || version[4] > '9')
         return 0;
     unsigned long minor = strtoul(version + 4, NULL, 10);
     return minor < 255 ? (unsigned)minor : 0;

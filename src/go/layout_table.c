@@ -1,7 +1,8 @@
-/* Layouts of the runtime's structures by version of Go: made by contrib/go-layouts.py, not by hand. */
+/* Layouts of the runtime by version of Go: made by contrib/go-layouts.py, not by hand. */
 #include "layout.h"
 
-/* Made with 1.17.13, 1.18.10, 1.19.13, 1.20.14, 1.21.13, 1.22.12, 1.23.12, 1.24.13, 1.25.5, 1.26.8. */
+/* Made with
+ * 1.17.13, 1.18.10, 1.19.13, 1.20.14, 1.21.13, 1.22.12, 1.23.12, 1.24.13, 1.25.5, 1.26.8. */
 const unsigned ms_go_first_known = 17, ms_go_last_known = 26;
 
 /* clang-format off */
