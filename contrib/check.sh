@@ -12,7 +12,7 @@ work=${MEMSCOPE_CHECK_DIR:-$top/build-check}
 source=$work/source
 jobs=$(nproc)
 
-test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git libc6-dbg libclang-rt-14-dev
+test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git golang-go libc6-dbg libclang-rt-14-dev
     libcmocka-dev llvm memcached nginx-light nodejs openssh-client openssh-server perl postgresql procps
     python3 redis-server rustc strace tmux util-linux valgrind"
 program_packages="dpkg-dev libevent-dev python3-dbg zlib1g-dev" # for the step `programs`
@@ -80,12 +80,19 @@ check_gcc()
 {
     cp -R "$source" "$work/gcc" &&
         run gcc-build in_tree_build CC=gcc CXX=g++ &&
-        run_tests gcc-tests "$work/gcc"
+        run gcc-go fetch_go && run_tests gcc-tests "$work/gcc"
 }
 
 in_tree_build()
 {
     cd "$work/gcc" && ./configure --enable-werror "$@" && make -j"$jobs"
+}
+
+# The Go toolchains that tests build programs with, and what those programs have in common. Needs the
+# network once; go keeps them in its caches.
+fetch_go()
+{
+    PYTHONDONTWRITEBYTECODE=1 python3 "$source/tests/e2e/golang.py"
 }
 
 # The other compiler's warnings, and unit tests; end-to-end tests would only repeat themselves.
@@ -98,7 +105,7 @@ check_clang()
 check_sanitizers()
 {
     run sanitizers-build build "$work/sanitizers" --enable-sanitizers CC=gcc CXX=g++ &&
-        run_tests sanitizers-tests "$work/sanitizers"
+        run sanitizers-go fetch_go && run_tests sanitizers-tests "$work/sanitizers"
 }
 
 check_static()

@@ -1,7 +1,7 @@
 # Shared by demo.sh and check.sh: installing packages on Debian, a clean copy of the sources.
 
 build_packages="autoconf automake gcc libc6-dev make pkg-config
-    libdw-dev libelf-dev libiberty-dev libjansson-dev libncurses-dev"
+    libdw-dev libelf-dev libiberty-dev libjansson-dev libncurses-dev zlib1g-dev"
 
 # have_package NAME: is it installed?
 have_package()

@@ -4,7 +4,7 @@ set -u
 cd "${SRCDIR:-$(dirname "$0")/..}" || exit 1
 
 # The flow of design, left to right: a public header, and who may include up to it.
-flow="error units memory tops image capture symbols types frames heap blocks graph go gofuncs gostacks goheap gotypes gostats goprofile names typing known decode stacks leaks histogram memstats regions growth heapmap path inspection output tui"
+flow="error units memory tops image live capture symbols profile types frames heap blocks graph go gofuncs gostacks goheap gotypes gostats goprofile names typing known decode stacks leaks histogram memstats regions growth heapmap path inspection output tui"
 
 # The last header of the flow that each room may include.
 last_of_room()
@@ -38,6 +38,11 @@ rank()
 sources()
 {
     find src include tests contrib -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' \) 2>/dev/null | sort
+}
+
+go_sources()
+{
+    find tests -type f -name '*.go' | sort
 }
 
 included()
@@ -78,7 +83,7 @@ check_flow()
 # The first line of a source is a comment that says its job: some words, not the file's name or licence.
 check_first_line()
 {
-    for file in $(sources); do
+    for file in $(sources; go_sources); do
         head -n 1 "$file" | grep -Eq '^(/\*|//).*[[:alpha:]]+[[:space:]].*[[:alpha:]]+[[:space:]].*[[:alpha:]]' &&
             ! head -n 1 "$file" | grep -Eq 'SPDX|Copyright' ||
             echo "$file:1: no comment that says the job of the file"
@@ -96,7 +101,7 @@ check_blanks()
 # A file that no list in Makefile.am names is never built, run or distributed.
 check_listed()
 {
-    for file in $(find src include -name '*.[ch]'; find tests -name '*.c' -o -name '*.cc' -o -name '*.rs' -o -name '*.py'); do
+    for file in $(find src include -name '*.[ch]'; find tests -name '*.c' -o -name '*.cc' -o -name '*.rs' -o -name '*.py' | grep -v '^tests/fixtures/go/'); do
         case $file in
         tests/fixtures/*)
             grep -Eq "^[^ ]+ +(.* )?${file##*/}( |\$)" tests/fixtures/list.txt || echo "$file: not in list.txt"

@@ -53,6 +53,12 @@ ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols,
                      struct ms_types *types, struct ms_go **go);
 void ms_go_close(struct ms_go *go);
 
+/*
+ * Does the executable of process PID say that Go has built it? The process is not touched. No sure thing: to
+ * decide how much of its memory to ask for.
+ */
+bool ms_go_is_process(pid_t pid);
+
 /* Address of a global of the runtime, "runtime.mheap_", or 0: not known. */
 uint64_t ms_go_global(const struct ms_go *go, const char *name);
 
@@ -75,7 +81,8 @@ struct ms_go_place {
  *         FIELD("runtime.mspan", "", self),              the whole structure: its size
  *
  * TYPE and PATH may have alternatives, in order of preference: "internal/abi.Type|runtime._type",
- * "Size_|size". A path goes into nested structures and embedded ones: "sched.pc". SINCE and UNTIL
+ * "Size_|size". "&runtime.work" is the type of that global, where it has no name of its own. A path
+ * goes into nested structures and embedded ones: "sched.pc". SINCE and UNTIL
  * are the minor versions between which it must be there (0: no bound); outside of them it may be
  * missing.
  */

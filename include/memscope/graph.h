@@ -19,6 +19,9 @@ enum ms_root_kind {
     MS_ROOT_SHARED,   /* shared writable map */
     MS_ROOT_KERNEL,   /* a pointer that only the kernel keeps: epoll, timer */
     MS_ROOT_DTV,      /* glibc's own vector of TLS blocks */
+    MS_ROOT_GOROUTINE, /* a goroutine's stack: tid is its index in ms_go_heap.goroutines */
+    MS_ROOT_FINALIZER, /* Go: something that is to be called when an object has died */
+    MS_ROOT_RUNTIME,   /* what Go's runtime keeps outside its heap */
     MS_ROOT_KINDS
 };
 extern const char *const ms_root_names[MS_ROOT_KINDS];
@@ -36,7 +39,7 @@ struct ms_root_range {
 struct ms_root {
     uint64_t address; /* of the word; of a register its index, of the kernel's that in kernel_pointers */
     uint64_t target;  /* as in heap.h */
-    pid_t tid;        /* for registers and stacks */
+    pid_t tid;        /* for registers and stacks; see MS_ROOT_GOROUTINE */
     uint8_t kind;     /* enum ms_root_kind */
     bool exact;       /* as good as a start pointer */
     bool chunk;       /* of a thread inside the allocator, which knows blocks by their headers */
@@ -57,6 +60,7 @@ struct ms_scan {
     bool marked;            /* by ms_mark() */
     struct ms_reach reach;  /* … and what it found */
     struct ms_scan_workers *workers; /* private */
+    const struct ms_go_heap *go; /* goheap.h: whose scan this is; NULL: malloc's */
 };
 
 /* Makes an empty scan; ms_scan_sink() is then given to ms_capture() or ms_open_core(). */
@@ -79,6 +83,9 @@ uint64_t ms_first_target(const struct ms_scan *scan, uint64_t start);
  * does. Free chunks keep nothing alive. Another call tells what the first one found.
  */
 ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach);
+
+/* After ms_mark(): what is reachable from roots that were added since, from number FIRST on, too. */
+ms_result ms_mark_more(struct ms_scan *scan, size_t first, struct ms_reach *reach);
 
 /* A lost block that no other lost block holds, or one chosen of a ring of them. */
 struct ms_leader {

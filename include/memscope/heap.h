@@ -12,8 +12,10 @@
 
 /*
  * All segments lie one behind another in one *compact space*, counted in
- * granules of 16 bytes; granule 0 is never part of a block. Everything per
- * granule is a bit in a line; edges are offsets in the compact space.
+ * granules of 16 bytes, or of 8 where blocks may start at each 8 bytes (see
+ * ms_heap.fine); granule 0 is never part of a block. Everything per granule is a
+ * bit in a line; edges are offsets in the compact space, in *words* of half a
+ * granule. The sizes below are those of granules of 16 bytes.
  */
 #define MS_GRANULE 16u
 #define MS_LINE_GRANULES 32u                               /* granules a line: 512 bytes of heap */
@@ -71,6 +73,8 @@ enum ms_class {
     MS_CLASS_TOP,
     MS_CLASS_OVERHEAD, /* headers of the arena and heap, fences, alignment */
     MS_CLASS_UNKNOWN,  /* skipped: corrupt or not readable */
+    MS_CLASS_GARBAGE,  /* Go: dead, and not swept yet */
+    MS_CLASS_RUNTIME,  /* Go: stacks, and what its runtime keeps in the heap */
     MS_CLASSES
 };
 extern const char *const ms_class_names[MS_CLASSES]; /* "live", "free", … */
@@ -158,6 +162,8 @@ struct ms_heap {
     struct ms_pane *panes;
     uint8_t *targets;      /* of all lines, edge_width bytes each */
     uint32_t tail;       /* bytes before the next start in a segment that are not usable: its header */
+    unsigned fine;       /* granules are of 16 >> fine bytes: 0 for malloc, 1 for Go */
+    bool interior_holds; /* a pointer to anywhere in a block is as good as one to its start */
     uint64_t granules;   /* of all segments; edges below 2 * granules are blocks */
     unsigned edge_width; /* bytes an edge takes in targets: 4, or 5 beyond 32 GiB */
 
@@ -184,6 +190,8 @@ ms_result ms_heap_settle(struct ms_heap *heap, struct ms_image *image);
 void ms_heap_release(struct ms_heap *heap);
 
 /* For allocators. */
+/* Gives the segments that were added their places in the compact space. */
+ms_result ms_heap_lay_out(struct ms_heap *heap);
 ms_result ms_heap_add_segment(struct ms_heap *heap, const struct ms_segment *segment);
 void ms_heap_mark_start(struct ms_heap *heap, uint64_t granule);
 void ms_heap_mark_live(struct ms_heap *heap, uint64_t granule, bool live);
@@ -193,10 +201,38 @@ enum ms_class ms_chunk_class(const struct ms_heap *heap, uint64_t start);
 
 /* --- the index: addresses, granules, blocks --------------------------------------------------- */
 
+/* Bytes of COUNT granules, and of COUNT words; how many words BYTES of whole 8 are. */
+static inline uint64_t ms_granule_bytes(const struct ms_heap *heap, uint64_t count)
+{
+    return count << (4 - heap->fine);
+}
+
+static inline uint64_t ms_word_bytes(const struct ms_heap *heap, uint64_t count)
+{
+    return count << (3 - heap->fine);
+}
+
+static inline uint64_t ms_bytes_words(const struct ms_heap *heap, uint64_t bytes)
+{
+    return bytes / 8 << heap->fine;
+}
+
+/* Bytes that a chunk begins before its block. */
+static inline uint64_t ms_header_bytes(const struct ms_heap *heap)
+{
+    return heap->fine ? 0 : MS_GRANULE;
+}
+
+/* Words from the base of a segment to OFFSET bytes behind it; an unaligned one goes to the odd word of its granule. */
+static inline uint64_t ms_offset_words(const struct ms_heap *heap, uint64_t offset)
+{
+    return offset % 8 ? offset >> (4 - heap->fine) << 1 | 1 : offset >> (3 - heap->fine);
+}
+
 static inline uint64_t ms_granule_address(const struct ms_heap *heap, uint64_t granule)
 {
     const struct ms_segment *s = &heap->segments.items[heap->panes[granule / MS_PANE_GRANULES].segment];
-    return s->base + (granule - s->first) * MS_GRANULE;
+    return s->base + ms_granule_bytes(heap, granule - s->first);
 }
 
 static inline const struct ms_segment *ms_granule_segment(const struct ms_heap *heap, uint64_t granule)
@@ -211,9 +247,16 @@ struct ms_segment *ms_heap_segment(const struct ms_heap *heap, uint64_t address)
 const struct ms_gap *ms_heap_gap(const struct ms_heap *heap, uint64_t address);
 
 /* The granule that holds ADDRESS, which lies in SEGMENT. */
-static inline uint64_t ms_address_granule(const struct ms_segment *segment, uint64_t address)
+static inline uint64_t ms_address_granule(const struct ms_heap *heap, const struct ms_segment *segment,
+                                          uint64_t address)
 {
-    return segment->first + (address - segment->base) / MS_GRANULE;
+    return segment->first + ((address - segment->base) >> (4 - heap->fine));
+}
+
+/* The granule behind the last one of SEGMENT. */
+static inline uint64_t ms_segment_end(const struct ms_heap *heap, const struct ms_segment *segment)
+{
+    return ms_address_granule(heap, segment, segment->end + (MS_GRANULE >> heap->fine) - 1);
 }
 
 static inline bool ms_bit(uint32_t bits, uint64_t granule)
@@ -245,17 +288,17 @@ static inline uint64_t ms_words_end(const struct ms_heap *heap, uint64_t start)
 {
     uint32_t later = heap->lines[start / MS_LINE_GRANULES].starts >> start % MS_LINE_GRANULES >> 1;
     if (!later)
-        return start * 2 + ms_block_size(heap, start) / 8;
-    return (start + 1 + (unsigned)__builtin_ctz(later)) * 2 - heap->tail / 8;
+        return start * 2 + ms_bytes_words(heap, ms_block_size(heap, start));
+    return (start + 1 + (unsigned)__builtin_ctz(later)) * 2 - ms_bytes_words(heap, heap->tail);
 }
 
 /* Bytes of text that START's block began with in the stop, or NULL when none were taken. */
 const struct ms_sample *ms_block_sample(const struct ms_heap *heap, uint64_t start);
 
 /*
- * A target is where a pointer points to in the compact space, in units of 8
- * bytes. An unaligned pointer is moved to the odd unit of its granule: it stays
- * an interior one. Targets at or above 2 * heap->granules are in read-only
+ * A target is where a pointer points to in the compact space, in words of it.
+ * An unaligned pointer is moved to the odd word of its granule: it stays an
+ * interior one. Targets at or above 2 * heap->granules are in read-only
  * parts of modules (vtables), see ms_scan.
  */
 static inline uint64_t ms_target_at(const struct ms_heap *heap, uint64_t index)

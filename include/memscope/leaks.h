@@ -9,6 +9,7 @@
 #include "memscope/decode.h"
 #include "memscope/graph.h"
 #include "memscope/known.h"
+#include "memscope/profile.h"
 #include "memscope/symbols.h"
 
 enum ms_leak_kind { MS_DEFINITE, MS_INDIRECT, MS_POSSIBLE, MS_REACHABLE, MS_LEAK_KINDS };
@@ -106,5 +107,11 @@ ms_result ms_leaks(struct ms_scan *scan, struct ms_image *image, struct ms_symbo
 /* What is definitely and indirectly lost together. */
 struct ms_tally ms_leaks_lost(const struct ms_leak_report *report);
 void ms_leak_report_free(struct ms_leak_report *report);
+
+/*
+ * Fills PROFILE, which is empty, with a stack for each group: its type or size, and the kind of loss around it;
+ * what the leaks of a group hold is a frame inside of it.
+ */
+ms_result ms_leaks_profile(const struct ms_leak_report *report, struct ms_profile *profile);
 
 #endif

@@ -19,6 +19,9 @@ enum ms_place_kind {
     MS_PLACE_SHARED,   /* shared map: offset in the file */
     MS_PLACE_KERNEL,   /* epoll, timer */
     MS_PLACE_DTV,      /* glibc's vector of TLS blocks, and what else it keeps unseen */
+    MS_PLACE_GOROUTINE, /* a goroutine's stack: offset from its frame's stack pointer */
+    MS_PLACE_FINALIZER, /* Go: what is to be called when an object has died */
+    MS_PLACE_RUNTIME,   /* what Go's runtime keeps outside its heap */
     MS_PLACE_OTHER,    /* none of the roots: code, constants, vDSO, below a stack pointer */
     MS_PLACE_KINDS
 };
@@ -30,6 +33,7 @@ struct ms_place {
     uint64_t address;     /* 0 for registers and the kernel */
     pid_t tid;            /* of stacks, TLS and registers, else 0 */
     const char *module;   /* base name, or NULL */
+    uint64_t goroutine;   /* number of the goroutine whose stack it is on, else 0 */
     const char *symbol;   /* that covers it, demangled where it can be, or NULL */
     int64_t offset;       /* from what the kind says */
     int frame;            /* of a stack or register: its frame, the innermost is 0; -1: not known */

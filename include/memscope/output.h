@@ -6,12 +6,13 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "memscope/gostacks.h"
+#include "memscope/goheap.h"
 #include "memscope/histogram.h"
 #include "memscope/image.h"
 #include "memscope/leaks.h"
 #include "memscope/memstats.h"
 #include "memscope/path.h"
+#include "memscope/profile.h"
 #include "memscope/units.h"
 
 enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
@@ -25,6 +26,10 @@ struct ms_view {
 
 /* Decimal with thousands separated by commas; BUFFER of at least 32 bytes is returned. */
 char *ms_count_text(uint64_t count, char buffer[32]);
+/* PART of WHOLE: "3.1%", "<0.1%", "-" when WHOLE is 0; BUFFER of 16 bytes is returned. */
+char *ms_share_text(uint64_t part, uint64_t whole, char buffer[16]);
+/* "12.3 ms"; BUFFER of 16 bytes is returned. */
+char *ms_duration_text(uint64_t ns, char buffer[16]);
 /* Writes SIZE bytes of the target so that no byte can reach a terminal raw: C escapes, UTF-8 kept when valid and printable. */
 void ms_write_escaped(FILE *out, const uint8_t *bytes, size_t size);
 
@@ -38,8 +43,9 @@ struct ms_escaped {
 void ms_escape(const uint8_t *bytes, size_t size, bool quoted, struct ms_escaped *escaped);
 void ms_escape_point(uint32_t point, char text[MS_ESCAPED]);
 
+/* HEAP is malloc's, and GO Go's in a Go program, else NULL. */
 void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
-                   const struct ms_leak_report *report);
+                   const struct ms_leak_report *report, const struct ms_go_heap *go);
 /* With RETAINERS and LIST, the lists of them and of every block too. The only error is lack of memory. */
 ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_scan *scan,
                        const struct ms_heap_report *report, bool retainers, bool list);
@@ -48,7 +54,7 @@ void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, 
 
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
-json_t *ms_leaks_json(const struct ms_leak_report *report);
+json_t *ms_leaks_json(const struct ms_leak_report *report, const struct ms_go_heap *go);
 json_t *ms_heap_json(const struct ms_heap_report *report);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
@@ -59,7 +65,7 @@ json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *s
  */
 ms_result ms_leaks_json_write(const struct ms_view *view, const struct ms_image *image,
                               const struct ms_heap *heap, const struct ms_leak_report *report,
-                              bool list);
+                              const struct ms_go_heap *go, bool list);
 ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_scan *scan, const struct ms_heap_report *report, bool list);
 ms_result ms_memstats_json_write(const struct ms_view *view, const struct ms_image *image,
@@ -92,5 +98,11 @@ ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t *
 ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
                                    const struct ms_heap *heap,
                                    const struct ms_goroutines_report *report, bool list);
+
+/*
+ * Writes PROFILE in the form of pprof, packed by gzip. The only error is lack of memory; whether VIEW's file took
+ * what was written is for who opened it.
+ */
+ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *profile);
 
 #endif

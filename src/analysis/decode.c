@@ -142,7 +142,7 @@ static struct ms_error *find_block(const struct ms_decoder *d, const struct ms_s
                                    struct ms_value *value)
 {
     const struct ms_heap *heap = &d->scan->heap;
-    const uint64_t start = ms_start_of(heap, ms_address_granule(segment, value->number.u));
+    const uint64_t start = ms_start_of(heap, ms_address_granule(heap, segment, value->number.u));
     struct ms_known known;
     const char *text;
     if (!ms_bit(heap->lines[start / MS_LINE_GRANULES].live & heap->lines[start / MS_LINE_GRANULES].starts, start))

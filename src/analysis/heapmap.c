@@ -20,19 +20,14 @@ static enum ms_chunk_state state_of(const struct ms_heap *heap, uint64_t granule
     return heap->gaps.count && ms_heap_gap(heap, address) ? MS_CHUNK_UNKNOWN : MS_CHUNK_FREE;
 }
 
-static uint64_t segment_end(const struct ms_segment *s)
-{
-    return s->first + (s->end - s->base + MS_GRANULE - 1) / MS_GRANULE;
-}
-
 /* Chunks begin a granule before their user part; the first one of a segment where that begins. */
 static struct ms_chunk chunk_of(const struct ms_heap *heap, const struct ms_segment *s, uint64_t granule)
 {
-    const uint64_t next = ms_next_start(heap, granule), end = segment_end(s);
-    const uint64_t block = s->base + (granule - s->first) * MS_GRANULE;
+    const uint64_t next = ms_next_start(heap, granule), end = ms_segment_end(heap, s);
+    const uint64_t block = ms_granule_address(heap, granule), header = ms_header_bytes(heap);
     struct ms_chunk chunk = {.block = block, .granule = granule, .state = state_of(heap, granule, block)};
-    chunk.start = block > s->start + MS_GRANULE ? block - MS_GRANULE : s->start;
-    chunk.end = next >= end ? s->end : s->base + (next - s->first) * MS_GRANULE - MS_GRANULE;
+    chunk.start = block > s->start + header ? block - header : s->start;
+    chunk.end = next >= end ? s->end : ms_granule_address(heap, next) - header;
     return chunk;
 }
 
@@ -41,13 +36,14 @@ bool ms_chunk_at(const struct ms_heap *heap, const struct ms_segment *s, uint64_
     if (address < s->start || address >= s->end)
         return false;
     /* Its header may be in the granule before its start. */
-    uint64_t granule = ms_address_granule(s, address);
-    granule = granule + 1 < segment_end(s) ? granule + 1 : granule;
+    uint64_t granule = ms_address_granule(heap, s, address);
+    if (ms_header_bytes(heap) && granule + 1 < ms_segment_end(heap, s))
+        granule++;
     uint64_t start = ms_start_of(heap, granule);
     *chunk = chunk_of(heap, s, start);
     while (chunk->end <= address) {
         start = ms_next_start(heap, start);
-        if (start >= segment_end(s))
+        if (start >= ms_segment_end(heap, s))
             return false;
         *chunk = chunk_of(heap, s, start);
     }
@@ -56,11 +52,13 @@ bool ms_chunk_at(const struct ms_heap *heap, const struct ms_segment *s, uint64_
 
 /* --- panes ------------------------------------------------------------------------------------- */
 
-static void add_chunk(struct ms_heap_map *map, const struct ms_segment *s, const struct ms_chunk *chunk)
+static void add_chunk(struct ms_heap_map *map, const struct ms_heap *heap, const struct ms_segment *s,
+                      const struct ms_chunk *chunk)
 {
+    const uint64_t size = ms_granule_bytes(heap, MS_PANE_GRANULES);
     for (uint64_t at = chunk->start, next; at < chunk->end; at = next) {
-        const uint64_t pane = (at - s->base) / MS_PANE;
-        next = s->base + (pane + 1) * MS_PANE;
+        const uint64_t pane = (at - s->base) / size;
+        next = s->base + (pane + 1) * size;
         next = next < chunk->end ? next : chunk->end;
         map->panes[s->first / MS_PANE_GRANULES + pane].bytes[chunk->state] += (uint32_t)(next - at);
     }
@@ -78,7 +76,7 @@ ms_result ms_heap_map(const struct ms_scan *scan, struct ms_heap_map *map)
         struct ms_chunk chunk;
         for (uint64_t at = s->start; ms_chunk_at(heap, s, at, &chunk); at = chunk.end) {
             chunk.start = at;
-            add_chunk(map, s, &chunk);
+            add_chunk(map, heap, s, &chunk);
         }
     }
     return NULL;
@@ -106,13 +104,14 @@ struct ms_heap_cell ms_heap_map_range(const struct ms_heap *heap, const struct m
     uint64_t bytes[MS_CHUNK_STATES] = {0};
     start = start > s->start ? start : s->start;
     end = end < s->end ? end : s->end;
-    const uint64_t first = (start - s->base + MS_PANE - 1) / MS_PANE, last = (end - s->base) / MS_PANE;
+    const uint64_t size = ms_granule_bytes(heap, MS_PANE_GRANULES);
+    const uint64_t first = (start - s->base + size - 1) / size, last = (end - s->base) / size;
     if (start < end && first < last) {
-        add_bytes(bytes, heap, s, start, s->base + first * MS_PANE);
+        add_bytes(bytes, heap, s, start, s->base + first * size);
         for (uint64_t pane = first; pane < last; pane++)
             for (unsigned i = 0; i < MS_CHUNK_STATES; i++)
                 bytes[i] += map->panes[s->first / MS_PANE_GRANULES + pane].bytes[i];
-        start = s->base + last * MS_PANE;
+        start = s->base + last * size;
     }
     if (start < end)
         add_bytes(bytes, heap, s, start, end);

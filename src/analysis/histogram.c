@@ -234,7 +234,7 @@ static struct ms_error *add_retained(struct builder *b)
 static uint32_t group_of_address(const struct builder *b, uint64_t address)
 {
     const struct ms_heap *heap = &b->scan->heap;
-    uint64_t start = ms_address_granule(ms_heap_segment(heap, address), address);
+    uint64_t start = ms_address_granule(heap, ms_heap_segment(heap, address), address);
     return ((const uint32_t *)(const void *)b->group_of.base)[ms_dominator_position(&b->tree, heap, start)];
 }
 

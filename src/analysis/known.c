@@ -183,7 +183,7 @@ static struct ms_error *find_format(struct ms_knowledge *k, uint64_t start, stru
     for (size_t i = 0; i < FORMATS; i++) {
         if (ms_block_size(&k->scan->heap, start) < formats[i].offset + 8)
             continue;
-        MS_TRY(table_at(k, ms_word_target(&k->scan->heap, start * 2 + formats[i].offset / 8), &table));
+        MS_TRY(table_at(k, ms_word_target(&k->scan->heap, start * 2 + ms_bytes_words(&k->scan->heap, formats[i].offset)), &table));
         if (!(table.formats >> i & 1))
             continue;
         *known = (struct ms_known){.by = MS_BY_VTABLE, .module = table.module};

@@ -262,7 +262,7 @@ static struct ms_error *decode(struct builder *b, const struct ms_image *image)
     for (size_t i = 0; i < b->report->groups.count; i++) {
         struct ms_leak_group *group = &b->report->groups.items[i];
         const struct ms_segment *segment = ms_heap_segment(&b->scan->heap, group->sample[0]);
-        const uint64_t start = ms_address_granule(segment, group->sample[0]);
+        const uint64_t start = ms_address_granule(&b->scan->heap, segment, group->sample[0]);
         struct ms_known what;
         MS_TRY(ms_block_known(b->report->knowledge, start, &what));
         MS_TRY(ms_decode(&decoder, start, &what.what, b->options->show, &group->values));

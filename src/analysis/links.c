@@ -111,12 +111,12 @@ static const struct ms_link *choose(struct ms_typing *t, const struct ms_shape *
 static uint64_t target_at(const struct ms_typing *t, uint64_t address, uint64_t value, uint64_t offset)
 {
     if (value != MS_NOTHING)
-        return offset % 8 ? MS_NOTHING : ms_word_target(t->heap, value + offset / 8);
+        return offset % 8 ? MS_NOTHING : ms_word_target(t->heap, value + ms_bytes_words(t->heap, offset));
     uint64_t word;
     if (!ms_image_read_word(t->image, address + offset, &word))
         return MS_NOTHING;
     const struct ms_segment *s = ms_heap_segment(t->heap, word);
-    return s && word % 8 == 0 ? 2 * s->first + (word - s->base) / 8 : MS_NOTHING;
+    return s && word % 8 == 0 ? 2 * s->first + ms_offset_words(t->heap, word - s->base) : MS_NOTHING;
 }
 
 /* Which bytes of the block that is claimed are in use, by the container's other members. */
@@ -130,8 +130,8 @@ static void set_bounds(const struct ms_typing *t, const struct ms_link *link, ui
         if (first == MS_NOTHING || last == MS_NOTHING || first < claim->target || last < first)
             return;
         claim->partial = true;
-        claim->from = (first - claim->target) * 8;
-        claim->to = (last - claim->target) * 8 + (link->inclusive ? 8 : 0);
+        claim->from = ms_word_bytes(t->heap, first - claim->target);
+        claim->to = ms_word_bytes(t->heap, last - claim->target) + (link->inclusive ? 8 : 0);
     } else if (link->counted && ms_image_read_word(t->image, address + link->last, &count) &&
                count < UINT32_MAX && link->to->size < UINT32_MAX) {
         claim->partial = true;
@@ -169,7 +169,7 @@ static const struct ms_type *dynamic_type(struct ms_typing *t, const struct ms_l
         if (!ms_image_read_word(t->image, address + link->offset + 8, &vtable))
             return NULL;
     } else {
-        uint64_t target = ms_word_target(t->heap, value + link->offset / 8 + 1);
+        uint64_t target = ms_word_target(t->heap, value + ms_bytes_words(t->heap, link->offset + 8));
         vtable = target == MS_NOTHING ? 0 : ms_scan_module_address(t->scan, target);
     }
     if (!vtable)

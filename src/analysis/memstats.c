@@ -86,7 +86,8 @@ static enum ms_row row_of_class(enum ms_class class)
         [MS_CLASS_LIVE] = MS_ROW_LIVE,       [MS_CLASS_FREE] = MS_ROW_FREE_PINNED,
         [MS_CLASS_TCACHE] = MS_ROW_TCACHE,   [MS_CLASS_FASTBIN] = MS_ROW_FASTBIN,
         [MS_CLASS_TOP] = MS_ROW_TOP,         [MS_CLASS_OVERHEAD] = MS_ROW_OVERHEAD,
-        [MS_CLASS_UNKNOWN] = MS_ROW_UNKNOWN,
+        [MS_CLASS_UNKNOWN] = MS_ROW_UNKNOWN, [MS_CLASS_GARBAGE] = MS_ROW_FREE_PINNED,
+        [MS_CLASS_RUNTIME] = MS_ROW_OVERHEAD,
     };
     return rows[class];
 }
@@ -128,10 +129,10 @@ static void account_segment(struct ms_heap *heap, struct cursor *c, const struct
                             struct ms_memstats *stats)
 {
     struct ms_arena *arena = &heap->arenas.items[s->arena];
-    uint64_t end = s->first + (s->end - s->base + MS_GRANULE - 1) / MS_GRANULE, chunk = s->start;
+    uint64_t end = ms_segment_end(heap, s), chunk = s->start;
     for (uint64_t at = s->first, next; at < end; at = next) {
         next = ms_next_start(heap, at);
-        uint64_t until = next == end ? s->end : s->base + (next - s->first) * MS_GRANULE - MS_GRANULE;
+        uint64_t until = next == end ? s->end : ms_granule_address(heap, next) - ms_header_bytes(heap);
         if (until <= chunk)
             continue;
         enum ms_class class = ms_chunk_class(heap, at);

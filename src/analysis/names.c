@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memscope/goheap.h"
+
 const char *const ms_place_names[MS_PLACE_KINDS] = {
     [MS_PLACE_DATA] = "data",         [MS_PLACE_FILE] = "file",     [MS_PLACE_STACK] = "stack",
     [MS_PLACE_TLS] = "tls",           [MS_PLACE_REGISTER] = "register", [MS_PLACE_ANON] = "anonymous map",
     [MS_PLACE_SHARED] = "shared map", [MS_PLACE_KERNEL] = "kernel", [MS_PLACE_DTV] = "dtv",
+    [MS_PLACE_GOROUTINE] = "goroutine", [MS_PLACE_FINALIZER] = "finalizer", [MS_PLACE_RUNTIME] = "runtime",
     [MS_PLACE_OTHER] = "other",
 };
 
@@ -339,7 +342,7 @@ static struct ms_error *name_exact(struct ms_names *n, struct ms_place *place, c
     for (size_t i = 0; i < heap->exact_roots.count; i++) {
         const struct ms_exact_root *e = &heap->exact_roots.items[i];
         const struct ms_segment *s = e->address == root->address ? ms_heap_segment(heap, e->value) : NULL;
-        if (s && ms_address_granule(s, e->value) == root->target / 2) {
+        if (s && ms_address_granule(heap, s, e->value) == root->target / 2) {
             what = e->what;
             break;
         }
@@ -353,6 +356,48 @@ static struct ms_error *name_exact(struct ms_names *n, struct ms_place *place, c
         return say(place, "%s", what);
     place->tid = thread->tid;
     return say(place, "%s %s", thread_text(thread, who), what);
+}
+
+/* --- Go ---------------------------------------------------------------------------------------- */
+
+/* The frame of the goroutine that holds the word at ADDRESS: its locals, and the arguments of those it calls. */
+static bool find_frame(const struct ms_go_goroutines *goroutines, const struct ms_go_goroutine *goroutine,
+                       uint64_t address, struct ms_go_unwinder *unwinder)
+{
+    for (bool any = ms_go_unwind(goroutines, goroutine, unwinder); any; any = ms_go_unwind_next(unwinder))
+        if (address >= unwinder->frame.sp && address < unwinder->frame.fp)
+            return true;
+    return false;
+}
+
+static struct ms_error *name_goroutine(struct ms_names *n, struct ms_place *place, const struct ms_root *root)
+{
+    const struct ms_go_goroutines *goroutines = n->scan->go->goroutines;
+    place->kind = MS_PLACE_GOROUTINE;
+    if ((size_t)root->tid >= goroutines->list.count)
+        return say(place, "a goroutine");
+    const struct ms_go_goroutine *goroutine = &goroutines->list.items[root->tid];
+    struct ms_go_unwinder unwinder;
+    struct ms_go_call call = {.function = NULL};
+    char offset[24];
+    place->goroutine = goroutine->id;
+    place->tid = goroutine->tid;
+    if ( !find_frame(goroutines, goroutine, root->address, &unwinder))
+        return say(place, "goroutine %" PRIu64 " (%s)", goroutine->id, goroutine->state);
+    place->frame = (int)unwinder.index;
+    place->offset = (int64_t)(root->address - unwinder.frame.sp);
+    if (ms_go_calls_at(goroutines->functions, unwinder.frame.call, &call, 1) && call.function)
+        place->function = call.function;
+    return say(place, "goroutine %" PRIu64 " frame %d %s stack%s", goroutine->id, place->frame,
+               call.function ? call.function : "?", signed_text(place->offset, offset));
+}
+
+static struct ms_error *name_runtime(struct ms_place *place, const struct ms_root *root)
+{
+    const bool finalizer = root->kind == MS_ROOT_FINALIZER;
+    place->kind = finalizer ? MS_PLACE_FINALIZER : MS_PLACE_RUNTIME;
+    return finalizer ? say(place, "a finalizer or cleanup at 0x%" PRIx64, root->address)
+                     : say(place, "Go's runtime at 0x%" PRIx64, root->address);
 }
 
 /* --- maps -------------------------------------------------------------------------------------- */
@@ -495,6 +540,11 @@ ms_result ms_name_root(struct ms_names *names, const struct ms_root *root, struc
         return name_kernel(names, place, root);
     case MS_ROOT_DTV:
         return name_exact(names, place, root);
+    case MS_ROOT_GOROUTINE:
+        return name_goroutine(names, place, root);
+    case MS_ROOT_FINALIZER:
+    case MS_ROOT_RUNTIME:
+        return name_runtime(place, root);
     default:
         return name_word(names, place, (enum ms_root_kind)root->kind, root->tid);
     }

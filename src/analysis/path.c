@@ -66,7 +66,7 @@ static struct ms_error *classify(struct builder *b, uint64_t start, struct ms_pa
         MS_TRY(find_leader(b, start, &leader));
         kind = leader && leader->start != start ? MS_INDIRECT : MS_DEFINITE;
     }
-    block->class = ms_leak_names[kind];
+    block->class = b->scan->go && kind != MS_REACHABLE ? "unreachable" : ms_leak_names[kind];
     return NULL;
 }
 
@@ -183,7 +183,7 @@ static struct ms_error *add_outgoing(struct builder *b, uint64_t target, uint64_
         MS_TRY(find_member(b, holder, offset, WORD, &edge->member));
     if (!to_block)
         return ms_name_address(b->report->names, address, &edge->place);
-    edge->into = (int64_t)(target - 2 * start) * 8;
+    edge->into = (int64_t)ms_word_bytes(heap, target - 2 * start);
     return describe(b, start, &edge->block);
 }
 
@@ -192,7 +192,7 @@ static struct ms_error *collect_outgoing(struct builder *b, uint64_t start)
     const struct ms_heap *heap = &b->scan->heap;
     uint64_t words = ms_block_size(heap, start) / WORD;
     for (uint64_t i = 0; i < words; i++) {
-        uint64_t target = ms_word_target(heap, start * 2 + i);
+        uint64_t target = ms_word_target(heap, start * 2 + ms_bytes_words(heap, i * WORD));
         if (target != MS_NOTHING)
             MS_TRY(add_outgoing(b, target, start, i * WORD));
     }
@@ -225,7 +225,7 @@ static bool exact_into(const struct builder *b, uint64_t address, const struct m
     if (!address || !ms_image_read_word(b->image, address, &word) || word < start ||
         word - start >= ms_block_size(&b->scan->heap, step->start)) {
         *into = step->into;
-        return step->into % (int64_t)MS_GRANULE == 0;
+        return step->into % (int64_t)ms_granule_bytes(&b->scan->heap, 1) == 0;
     }
     *into = (int64_t)(word - start);
     return true;
@@ -324,7 +324,7 @@ static struct ms_error *collect_members(struct builder *b, uint64_t start)
 static struct ms_error *build_in_heap(struct builder *b, const struct ms_segment *segment)
 {
     struct ms_path_report *report = b->report;
-    uint64_t start = ms_start_of(&b->scan->heap, ms_address_granule(segment, report->address));
+    uint64_t start = ms_start_of(&b->scan->heap, ms_address_granule(&b->scan->heap, segment, report->address));
     report->in_heap = true;
     MS_TRY(describe(b, start, &report->block));
     report->offset = report->address - report->block.address;

@@ -10,8 +10,8 @@
 /* Each takes a search from the roots on. */
 #define ROOTS_NAMED 20u
 
-struct ms_error *ms_describe_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
-                                   const struct ms_heap_report *report, uint64_t start, struct ms_owner *owner)
+static struct ms_error *describe_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
+                                       const struct ms_heap_report *report, uint64_t start, struct ms_owner *owner)
 {
     const struct ms_heap *heap = &scan->heap;
     const uint32_t position = ms_dominator_position(tree, heap, start);
@@ -35,7 +35,7 @@ struct ms_error *ms_add_owner(const struct ms_scan *scan, const struct ms_domina
                               const struct ms_heap_report *report, uint64_t start, struct ms_owners *owners)
 {
     struct ms_owner *owner = ms_vector_add(&owners->list);
-    return owner ? ms_describe_owner(scan, tree, report, start, owner) : ms_error_nomem("the retainers");
+    return owner ? describe_owner(scan, tree, report, start, owner) : ms_error_nomem("the retainers");
 }
 
 ms_result ms_find_retained(const struct ms_scan *scan, const struct ms_heap_report *report, uint64_t start,
@@ -102,10 +102,10 @@ static struct ms_error *add_retainer(const struct ms_scan *scan, const struct ms
                                      struct ms_heap_report *report)
 {
     struct ms_retainer retainer = {0};
-    MS_TRY(ms_describe_owner(scan, tree, report, tree->start[position], &retainer.block));
+    MS_TRY(describe_owner(scan, tree, report, tree->start[position], &retainer.block));
     const uint32_t gathers = gathering_point(tree, position);
     if (gathers)
-        MS_TRY(ms_describe_owner(scan, tree, report, tree->start[gathers], &retainer.gathers));
+        MS_TRY(describe_owner(scan, tree, report, tree->start[gathers], &retainer.gathers));
     struct ms_retainer *slot = listed ? ms_vector_add(&report->retainers) : NULL;
     if (slot)
         *slot = retainer;
@@ -142,7 +142,7 @@ static struct ms_error *name_root(const struct ms_scan *scan, struct ms_names *n
                                   const struct ms_heap_report *report, struct ms_owner *owner)
 {
     const struct ms_segment *segment = ms_heap_segment(&scan->heap, owner->address);
-    const uint64_t start = ms_address_granule(segment, owner->address);
+    const uint64_t start = ms_address_granule(&scan->heap, segment, owner->address);
     struct ms_chains chains;
     struct ms_place place = {0};
     MS_TRY(ms_find_chains(scan, start, MS_NOTHING, 1, &chains));

@@ -12,11 +12,7 @@ struct ms_error *ms_find_retainers(const struct ms_scan *scan, const struct ms_d
 struct ms_error *ms_name_retainers(const struct ms_scan *scan, struct ms_names *names,
                                    struct ms_heap_report *report);
 
-/* Describes the live block at granule START; TREE is not yet the report's while that is built. */
-struct ms_error *ms_describe_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
-                                   const struct ms_heap_report *report, uint64_t start, struct ms_owner *owner);
-
-/* The same, and adds it to OWNERS. */
+/* Adds the live block at granule START to OWNERS; TREE is not yet the report's while that is built. */
 struct ms_error *ms_add_owner(const struct ms_scan *scan, const struct ms_dominators *tree,
                               const struct ms_heap_report *report, uint64_t start, struct ms_owners *owners);
 

@@ -39,7 +39,7 @@ static int judge(struct ms_typing *t, const struct ms_type *to, uint64_t target)
     const struct ms_slot *slot = ms_target_slot(t, target, &start);
     if (!slot || !is_structure(to) || !to->size)
         return 0;
-    const uint64_t delta = (target - 2 * start) * 8, usable = ms_usable(t->heap, start);
+    const uint64_t delta = ms_word_bytes(t->heap, target - 2 * start), usable = ms_usable(t->heap, start);
     const struct ms_type *type = ms_slot_type(t, slot);
     if (delta + to->size > usable)
         return -1;
@@ -69,7 +69,7 @@ static int judge_link(struct ms_typing *t, const struct ms_shape *shape, const s
 bool ms_agrees(struct ms_typing *t, const struct ms_shape *shape, uint64_t target, unsigned *agreed)
 {
     for (uint64_t offset = 0; offset + 8 <= shape->type->size; offset += 8) {
-        uint64_t to = ms_word_target(t->heap, target + offset / 8);
+        uint64_t to = ms_word_target(t->heap, target + ms_bytes_words(t->heap, offset));
         if (to == MS_NOTHING || to >= 2 * t->heap->granules)
             continue;
         const struct ms_link *link = ms_shape_link(shape, offset);
@@ -92,7 +92,7 @@ static bool are_pointers(struct ms_typing *t, const struct ms_type *pointer, uin
     const struct ms_type *to = pointer->target ? ms_type_complete(t->shapes.types, pointer->target) : NULL;
     if (!to)
         return false;
-    for (uint64_t word = start * 2; word < start * 2 + usable / 8; word++) {
+    for (uint64_t word = start * 2; word < start * 2 + ms_bytes_words(t->heap, usable); word++) {
         uint64_t target = ms_word_target(t->heap, word), block;
         if (target == MS_NOTHING || target >= 2 * t->heap->granules)
             continue;
@@ -108,7 +108,7 @@ static bool are_pointers(struct ms_typing *t, const struct ms_type *pointer, uin
 
 static bool has_pointers(const struct ms_typing *t, uint64_t start, uint64_t usable)
 {
-    for (uint64_t word = start * 2; word < start * 2 + usable / 8; word++)
+    for (uint64_t word = start * 2; word < start * 2 + ms_bytes_words(t->heap, usable); word++)
         if (ms_word_target(t->heap, word) != MS_NOTHING)
             return true;
     return false;
@@ -129,7 +129,7 @@ static bool is_array(struct ms_typing *t, const struct ms_type *type, uint64_t t
             return false;
     unsigned agreed = 0;
     for (uint64_t i = 1; i < usable / type->size && i < ELEMENTS_LOOKED_AT; i++)
-        if (!ms_agrees(t, shape, target + i * type->size / 8, &agreed))
+        if (!ms_agrees(t, shape, target + ms_bytes_words(t->heap, i * type->size), &agreed))
             return false;
     return agreed > 1;
 }
@@ -389,11 +389,11 @@ static void take_start(struct ms_typing *t, const struct ms_claim *claim, uint64
 static bool are_values(struct ms_typing *t, const struct ms_shape *shape, uint64_t target, uint64_t count)
 {
     unsigned agreed = 0;
-    for (uint64_t i = 0; i < count && i < ELEMENTS_LOOKED_AT; i++, target += shape->type->size / 8) {
+    for (uint64_t i = 0; i < count && i < ELEMENTS_LOOKED_AT; i++, target += ms_bytes_words(t->heap, shape->type->size)) {
         bool any = false;
         for (size_t l = 0; !any && l < shape->links.count; l++)
             any = shape->links.items[l].offset % 8 == 0 &&
-                  ms_word_target(t->heap, target + shape->links.items[l].offset / 8) != MS_NOTHING;
+                  ms_word_target(t->heap, target + ms_bytes_words(t->heap, shape->links.items[l].offset)) != MS_NOTHING;
         if (!any || !ms_agrees(t, shape, target, &agreed))
             return false;
     }
@@ -514,7 +514,7 @@ static void take(struct ms_typing *t, const struct ms_claim *claim)
     struct ms_slot *slot = ms_target_slot(t, claim->target, &start);
     if (!slot)
         return;
-    const uint64_t delta = (claim->target - 2 * start) * 8;
+    const uint64_t delta = ms_word_bytes(t->heap, claim->target - 2 * start);
     if (claim->how == MS_LINK_TABLE)
         take_table(t, claim, start, slot, delta);
     else if (delta == 0)
@@ -548,7 +548,7 @@ void ms_claim(struct ms_typing *t, const struct ms_claim *claim)
 
 static uint64_t word_address(const struct ms_heap *heap, uint64_t word)
 {
-    return ms_granule_address(heap, word / 2) + word % 2 * 8;
+    return ms_granule_address(heap, word / 2) + ms_word_bytes(heap, word % 2);
 }
 
 void ms_spread_value(struct ms_typing *t, const struct ms_type *type, uint64_t target, bool strong, bool guess)
@@ -558,7 +558,7 @@ void ms_spread_value(struct ms_typing *t, const struct ms_type *type, uint64_t t
         const struct ms_link *link = &shape->links.items[i];
         if (link->offset % 8 || (i && link[-1].offset == link->offset))
             continue;
-        uint64_t to = ms_word_target(t->heap, target + link->offset / 8);
+        uint64_t to = ms_word_target(t->heap, target + ms_bytes_words(t->heap, link->offset));
         struct ms_claim claim;
         if (to >= 2 * t->heap->granules)
             continue;
@@ -593,11 +593,11 @@ static void spread_block(struct ms_typing *t, uint64_t start)
     if (!slot->array && to > from + size)
         to = from + size;
     for (; from + size <= to; from += size)
-        ms_spread_value(t, type, start * 2 + from / 8, strong, guess);
+        ms_spread_value(t, type, start * 2 + ms_bytes_words(t->heap, from), strong, guess);
     if (!shape->tail || shape->tail->size % 8 || shape->tail_at % 8)
         return;
     for (uint64_t at = shape->tail_at; at + shape->tail->size <= usable; at += shape->tail->size)
-        ms_spread_value(t, shape->tail, start * 2 + at / 8, strong, guess);
+        ms_spread_value(t, shape->tail, start * 2 + ms_bytes_words(t->heap, at), strong, guess);
 }
 
 /* What the blocks that come soon need: first their lines, then their slots and pointers. */

@@ -35,7 +35,7 @@ static bool is_row(const struct ms_typing *t, uint64_t start, uint64_t size, uin
     if (!size || size % 8 || count < 2)
         return false;
     for (uint64_t i = 1; i < count; i++)
-        if (ms_word_target(t->heap, start * 2 + i * size / 8) != first)
+        if (ms_word_target(t->heap, start * 2 + ms_bytes_words(t->heap, i * size)) != first)
             return false;
     return true;
 }
@@ -56,7 +56,7 @@ static void seed_vtable(struct ms_typing *t, uint64_t start, struct ms_slot *slo
     slot->type = type ? type->id + 1 : 0;
     slot->array = type && is_row(t, start, type->size, usable / type->size);
     for (uint64_t i = 0; type && i < (slot->array ? usable / type->size : 1); i++)
-        ms_spread_value(t, type, start * 2 + i * type->size / 8, true, false);
+        ms_spread_value(t, type, start * 2 + ms_bytes_words(t->heap, i * type->size), true, false);
 }
 
 ms_result ms_seed_vtables(struct ms_typing *t)
@@ -183,8 +183,7 @@ static uint64_t target_of(const struct ms_heap *heap, uint64_t value)
     const struct ms_segment *s = ms_heap_segment(heap, value);
     if (!s)
         return MS_NOTHING;
-    uint64_t offset = value - s->base;
-    return 2 * s->first + (offset % 8 ? offset / 16 * 2 + 1 : offset / 8);
+    return 2 * s->first + ms_offset_words(heap, value - s->base);
 }
 
 static size_t first_root_from(const struct roots *roots, uint64_t address)

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "memscope/capture.h"
-#include "memscope/go.h"
+#include "memscope/goheap.h"
 #include "memscope/output.h"
 
 /* The commands: NAME, whose function is ms_command_NAME, and help in one line. */
@@ -18,7 +18,8 @@
     COMMAND(attach, "browse all of that on the terminal")                                          \
     COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
     COMMAND(memstats, "account for every resident byte of the process")                            \
-    COMMAND(goroutines, "what the goroutines of a Go program are doing, grouped by stack")
+    COMMAND(goroutines, "what the goroutines of a Go program are doing, grouped by stack")          \
+    COMMAND(profile, "write a profile of the heap for pprof")
 
 /*
  * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the
@@ -59,11 +60,13 @@ void ms_progress_clear(struct ms_progress *progress);
 
 /* An image of the target and what was found in it; session.c. */
 struct ms_session {
-    struct ms_scan *scan;
+    struct ms_scan *scan;       /* what analyses work on: that of go_heap, when there is one, else malloc's */
+    struct ms_scan *malloc_scan;
     struct ms_image *image;
     struct ms_symbols *symbols; /* NULL until ms_session_types() */
     struct ms_types *types;     /* NULL until ms_session_types() */
     struct ms_go *go;           /* NULL until ms_session_go(), and of what is no Go program */
+    struct ms_go_heap *go_heap; /* NULL until ms_session_heap(), and of what is no Go program */
     struct ms_progress progress;
 };
 
@@ -75,6 +78,11 @@ void ms_session_warn_without_heap(const struct ms_session *session, const char *
 /* Takes the image and settles the heap; WANT and ACCOUNT as in struct ms_capture_options. */
 ms_result ms_session_open(const struct ms_common *common, enum ms_want want, bool account,
                           struct ms_session *session);
+/* The same for what looks at a heap: of a Go program the image is full, because its heap is read from that. */
+ms_result ms_session_open_heap(const struct ms_common *common, enum ms_want want,
+                               struct ms_session *session);
+/* Symbols and types and, of a Go program, the heap: SCAN is then that of Go's objects. */
+ms_result ms_session_heap(const struct ms_common *common, struct ms_session *session);
 /* The symbols, and types that are read with progress as they are asked for. */
 ms_result ms_session_types(const struct ms_common *common, struct ms_session *session);
 /* Symbols, types and, when the target is a Go program, its runtime. */

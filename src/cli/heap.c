@@ -117,8 +117,8 @@ static ms_result write_report(const struct ms_view *view, const struct ms_sessio
 static ms_result analyse(const struct heap_options *heap, struct ms_session *session,
                          enum ms_status *status)
 {
+    MS_TRY(ms_session_heap(&heap->common, session));
     MS_TRY(ms_session_require_heap(session, "cannot tell its blocks"));
-    MS_TRY(ms_session_types(&heap->common, session));
     bool all = heap->common.json || heap->common.verbose;
     enum ms_heap_sort usual = heap->retained ? MS_SORT_RETAINED : MS_SORT_BYTES;
     struct ms_heap_options what = {
@@ -148,7 +148,7 @@ ms_result ms_command_heap(int argc, char **argv, enum ms_status *status)
     struct ms_session session;
     /* Tags of variants and bounds of containers are in the bytes. */
     enum ms_want want = heap.no_types ? MS_WANT_LEAN : MS_WANT_FULL_IF_CHEAP;
-    MS_TRY(ms_session_open(&heap.common, want, false, &session));
+    MS_TRY(ms_session_open_heap(&heap.common, want, &session));
     struct ms_error *error = analyse(&heap, &session, status);
     ms_session_close(&session);
     return error;

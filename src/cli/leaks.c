@@ -131,16 +131,31 @@ static ms_result write_report(const struct ms_view *view, const struct ms_sessio
 {
     const struct leaks_options *leaks = options_given;
     if (leaks->common.json)
-        return ms_leaks_json_write(view, session->image, &session->scan->heap, report, leaks->list);
-    ms_leaks_text(view, session->image, &session->scan->heap, report);
+        return ms_leaks_json_write(view, session->image, &session->malloc_scan->heap, report,
+                                   session->go_heap, leaks->list);
+    ms_leaks_text(view, session->image, &session->malloc_scan->heap, report, session->go_heap);
     return NULL;
+}
+
+/* A Go program has two heaps: Go's, where nothing can leak, and malloc's when C code is in it. */
+static ms_result open_heaps(const struct leaks_options *leaks, struct ms_session *session)
+{
+    struct ms_error *error = ms_session_heap(&leaks->common, session);
+    if (error && error->status == MS_TARGET && session->malloc_scan->heap.allocator) {
+        session->image->incomplete = true;
+        ms_image_warn(session->image, "only malloc's blocks were looked at: %s", error->message);
+        ms_error_free(error);
+        error = NULL;
+    }
+    if (error || session->go_heap)
+        return error;
+    return ms_session_require_heap(session, "cannot look for leaks");
 }
 
 static ms_result analyse(const struct leaks_options *leaks, struct ms_session *session,
                          const struct ms_suppressions *suppressions, enum ms_status *status)
 {
-    MS_TRY(ms_session_require_heap(session, "cannot look for leaks"));
-    MS_TRY(ms_session_types(&leaks->common, session));
+    MS_TRY(open_heaps(leaks, session));
     struct ms_leak_options what = {
         .kinds = leaks->kinds  ? leaks->kinds
                  : leaks->list ? KINDS_LISTED
@@ -155,7 +170,7 @@ static ms_result analyse(const struct leaks_options *leaks, struct ms_session *s
     };
     struct ms_leak_report report = {0};
     struct ms_error *error =
-        ms_leaks(session->scan, session->image, session->symbols, &what, &report);
+        ms_leaks(session->malloc_scan, session->image, session->symbols, &what, &report);
     ms_progress_clear(&session->progress);
     if (!error) {
         report.complete = report.complete && !session->image->incomplete;
@@ -178,7 +193,7 @@ ms_result ms_command_leaks(int argc, char **argv, enum ms_status *status)
         MS_TRY(ms_suppressions_read(leaks.suppressions, &suppressions));
     struct ms_session session;
     enum ms_want want = leaks.full || leaks.show ? MS_WANT_FULL : MS_WANT_LEAN;
-    struct ms_error *error = ms_session_open(&leaks.common, want, false, &session);
+    struct ms_error *error = ms_session_open_heap(&leaks.common, want, &session);
     if (!error) {
         error = analyse(&leaks, &session, leaks.suppressions ? &suppressions : NULL, status);
         ms_session_close(&session);

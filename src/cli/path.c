@@ -107,8 +107,12 @@ static ms_result analyse(const struct path_options *path, struct ms_session *ses
                          enum ms_status *status)
 {
     /* What maps and symbols say is worth having even when the heap is not understood. */
+    MS_TRY(ms_session_heap(&path->common, session));
+    /* What C has allocated in a Go program. */
+    if (!ms_heap_segment(&session->scan->heap, path->address) &&
+        ms_heap_segment(&session->malloc_scan->heap, path->address))
+        session->scan = session->malloc_scan;
     ms_session_warn_without_heap(session, "blocks are not known");
-    MS_TRY(ms_session_types(&path->common, session));
     struct ms_path_options what = {
         .address = path->address,
         .chains = path->chains,

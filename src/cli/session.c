@@ -1,6 +1,8 @@
 /* From a target's name to an image with a settled heap: how every command starts. */
 #include "command.h"
 
+#include <ctype.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "memscope/capture.h"
@@ -13,7 +15,8 @@ static bool shows_progress(const struct ms_common *common)
 static ms_result capture(const struct ms_common *common, enum ms_want want, bool account,
                          struct ms_session *session)
 {
-    MS_TRY(ms_scan_new(&session->scan));
+    MS_TRY(ms_scan_new(&session->malloc_scan));
+    session->scan = session->malloc_scan;
     struct ms_capture_options options = {
         .want = want,
         .account = account,
@@ -41,6 +44,16 @@ ms_result ms_session_open(const struct ms_common *common, enum ms_want want, boo
     return error;
 }
 
+ms_result ms_session_open_heap(const struct ms_common *common, enum ms_want want,
+                               struct ms_session *session)
+{
+    const char *target = common->target;
+    const bool process = isdigit((unsigned char)*target);
+    if (process && ms_go_is_process((pid_t)strtol(target, NULL, 10)))
+        want = MS_WANT_FULL;
+    return ms_session_open(common, want, false, session);
+}
+
 static ms_result open_symbols(const struct ms_common *common, struct ms_session *session)
 {
     struct ms_symbols_options options = {
@@ -61,6 +74,16 @@ ms_result ms_session_go(const struct ms_common *common, struct ms_session *sessi
 {
     MS_TRY(ms_session_types(common, session));
     return ms_go_open(session->image, session->symbols, session->types, &session->go);
+}
+
+ms_result ms_session_heap(const struct ms_common *common, struct ms_session *session)
+{
+    MS_TRY(ms_session_go(common, session));
+    if (!session->go)
+        return NULL;
+    MS_TRY(ms_go_heap_new(session->go, session->image, &session->go_heap));
+    session->scan = session->go_heap->scan;
+    return NULL;
 }
 
 ms_result ms_session_require_heap(const struct ms_session *session, const char *what)
@@ -84,10 +107,11 @@ void ms_session_warn_without_heap(const struct ms_session *session, const char *
 void ms_session_close(struct ms_session *session)
 {
     /* Go looks into types, they into symbols, and those and the scan into the image. */
+    ms_go_heap_free(session->go_heap);
     ms_go_close(session->go);
     ms_types_free(session->types);
     ms_symbols_free(session->symbols);
-    ms_scan_free(session->scan);
+    ms_scan_free(session->malloc_scan);
     ms_image_free(session->image);
     *session = (struct ms_session){0};
 }

@@ -1,10 +1,73 @@
-/* Private to src/go: what layouts are kept in. */
+/* Private to src/go: what is found out once about a runtime, and the tables it is found by. */
 #ifndef MEMSCOPE_GO_LAYOUT_H
 #define MEMSCOPE_GO_LAYOUT_H
 
 #include "memscope/go.h"
 
-/* Frees what ms_go_bind() keeps; NULL is allowed. */
+/* --- fields that readers need ---------------------------------------------------------------- */
+
+/*
+ * Every table of fields that some reader gives to ms_go_bind(), by name: what contrib/go-layouts.py
+ * makes the table of known versions from. A reader puts its line here, and in its file:
+ *
+ *     MS_GO_EXPORT_FIELDS(spans, span_fields)
+ */
+#define MS_GO_READERS(READER)                                                                                      \
+    READER(goroutines) READER(labels) READER(modules) READER(pointers) READER(roots) READER(spans) READER(stacks)
+
+struct ms_go_fields {
+    const char *reader;
+    const struct ms_go_field *fields;
+    size_t count;
+};
+#define MS_GO_EXPORT_FIELDS(reader, array)                                                                         \
+    const struct ms_go_fields ms_go_fields_of_##reader = {#reader, array, sizeof(array) / sizeof *(array)};
+
+#define MS_GO_DECLARE_FIELDS(reader) extern const struct ms_go_fields ms_go_fields_of_##reader;
+MS_GO_READERS(MS_GO_DECLARE_FIELDS)
+
+/* Where a field is by the target's DWARF, or by the table of known versions. False: not there. */
+bool ms_go_place_by_dwarf(const struct ms_go *go, const struct ms_go_field *field, struct ms_go_place *place);
+bool ms_go_place_by_table(const struct ms_go *go, const struct ms_go_field *field, struct ms_go_place *place);
+
+/* --- layout_table.c: known versions ------------------------------------------------------------
+ */
+
+/* A place that is the same in versions go1.FIRST to go1.LAST; TYPE and PATH as in struct
+ * ms_go_field. */
+struct ms_go_known_place {
+    const char *type, *path;
+    uint8_t first, last;
+    uint32_t offset, size;
+};
+extern const struct ms_go_known_place ms_go_known_places[]; /* sorted by type, path, version */
+extern const size_t ms_go_known_place_count;
+/* The versions the table was made from; between them nothing is missing. */
+extern const unsigned ms_go_first_known, ms_go_last_known;
+
+/* --- buildinfo.c --------------------------------------------------------------------------------
+ */
+
+/* The build information at ADDRESS goes into GO; false when there is none that makes sense. */
+bool ms_go_read_build_info(struct ms_go *go, uint64_t address);
+/* Looks for it in what is mapped of the file that REGION maps. */
+bool ms_go_find_build_info(struct ms_go *go, const struct ms_region *region);
+
+/* --- modules.c ----------------------------------------------------------------------------------
+ */
+
+/* Address of the moduledata of the program (or of the first library in Go), by its structure; 0:
+ * there is no Go code. */
+uint64_t ms_go_find_module(const struct ms_image *image);
+/* Fills GO->modules from the one at ADDRESS on. */
+ms_result ms_go_read_modules(struct ms_go *go, uint64_t address);
+
+/* --- what is kept --------------------------------------------------------------------------------
+ */
+
+struct ms_go_layouts {
+    struct ms_go_globals *globals; /* addresses found without symbols; NULL: not looked for */
+};
 void ms_go_layouts_free(struct ms_go_layouts *layouts);
 
 #endif

@@ -426,7 +426,8 @@ static void place_block(struct builder *b, uint32_t rank, uint64_t start, void *
     uint32_t position = r->position.of[b->number.of[rank]];
     b->number.of[rank] = position;
     ((uint64_t *)(void *)r->start.base)[position] = start;
-    ((uint64_t *)(void *)r->retained.base)[position] = (ms_words_end(b->heap, start) - start * 2) * 8;
+    ((uint64_t *)(void *)r->retained.base)[position] =
+        ms_word_bytes(b->heap, ms_words_end(b->heap, start) - start * 2);
 }
 
 static struct ms_error *add_up(struct builder *b, struct result *r)

@@ -45,6 +45,8 @@ bool ms_is_vouched(const struct ms_scan *scan, uint64_t start, uint64_t target)
 {
     const struct ms_heap *heap = &scan->heap;
     uint64_t granule = target / 2;
+    if (heap->interior_holds)
+        return true;
     if (target & 1 && ms_bit(heap->lines[granule / MS_LINE_GRANULES].vouched, granule))
         return true;
     uint64_t inner = ms_word_target(heap, target), outer = ms_word_target(heap, start * 2);
@@ -132,7 +134,7 @@ static struct ms_error *visit(struct marker *m, uint64_t start)
     uint64_t word = start * 2, end = ms_words_end(heap, start);
     struct ms_tally *tally = m->certain ? &m->reached : &m->possible;
     tally->blocks++;
-    tally->bytes += (end - word) * 8;
+    tally->bytes += ms_word_bytes(heap, end - word);
     while (word < end) {
         const struct ms_line *line = &heap->lines[word / 64];
         uint64_t bits = line->pointers & (UINT64_MAX << word % 64);
@@ -193,12 +195,12 @@ static bool is_aligned_by_hand(const struct ms_heap *heap, uint64_t target)
 
 bool ms_root_is_exact(const struct ms_scan *scan, const struct ms_root *root)
 {
-    return root->exact || (root->kind == MS_ROOT_DATA && is_aligned_by_hand(&scan->heap, root->target));
+    return root->exact || scan->heap.interior_holds || (root->kind == MS_ROOT_DATA && is_aligned_by_hand(&scan->heap, root->target));
 }
 
-static struct ms_error *mark_roots(struct marker *m)
+static struct ms_error *mark_roots(struct marker *m, size_t first)
 {
-    for (size_t i = 0; i < m->scan->root_count; i++) {
+    for (size_t i = first; i < m->scan->root_count; i++) {
         const struct ms_root *root = &m->scan->roots[i];
         if (ms_root_is_exact(m->scan, root)) {
             uint64_t start = ms_start_of(m->heap, root->target / 2);
@@ -246,7 +248,7 @@ static void settle_doubts(struct ms_heap *heap, struct ms_reach *reach)
             if (!heap->allocator->in_transit(heap, start))
                 continue;
             struct ms_tally *classes = heap->arenas.items[ms_granule_segment(heap, start)->arena].classes;
-            uint64_t bytes = (ms_next_start(heap, start) - start) * MS_GRANULE;
+            uint64_t bytes = ms_granule_bytes(heap, ms_next_start(heap, start) - start);
             forget(&classes[MS_CLASS_LIVE], bytes);
             classes[MS_CLASS_FREE].blocks++;
             classes[MS_CLASS_FREE].bytes += bytes;
@@ -259,32 +261,55 @@ static void settle_doubts(struct ms_heap *heap, struct ms_reach *reach)
     }
 }
 
-ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach)
+static void add(struct ms_tally *sum, const struct ms_tally *more)
+{
+    sum->blocks += more->blocks;
+    sum->bytes += more->bytes;
+}
+
+/* Marks what the roots from number FIRST on reach, and adds it to what is reached. */
+static struct ms_error *mark_from(struct ms_scan *scan, size_t first)
 {
     struct marker m = {.scan = scan, .heap = &scan->heap, .block_targets = 2 * scan->heap.granules,
                        .certain = true};
     struct ms_tally live = {0, 0};
-    if (scan->marked) {
-        *reach = scan->reach;
-        return NULL;
-    }
     for (size_t i = 0; i < scan->heap.arenas.count; i++)
         live.blocks += scan->heap.arenas.items[i].classes[MS_CLASS_LIVE].blocks;
     /* Every block is pushed at most once a pass. */
     MS_TRY(ms_reserve(&m.stack, (live.blocks + 1) * sizeof(uint64_t), "the mark stack"));
     m.items = (uint64_t *)(void *)m.stack.base;
-    struct ms_error *error = mark_roots(&m);
+    struct ms_error *error = mark_roots(&m, first);
     if (!error)
         error = mark_maybes(&m);
     ms_reserve_free(&m.stack);
     ms_vector_free(&m.maybe);
     if (error)
         return error;
-    scan->reach = (struct ms_reach){m.reached, m.possible, {0, 0}};
-    scan->reach.lost.blocks = live.blocks - m.reached.blocks - m.possible.blocks;
+    struct ms_reach *reach = &scan->reach;
+    add(&reach->reachable, &m.reached);
+    add(&reach->possible, &m.possible);
+    reach->lost.blocks = live.blocks - reach->reachable.blocks - reach->possible.blocks;
+    return NULL;
+}
+
+ms_result ms_mark(struct ms_scan *scan, struct ms_reach *reach)
+{
+    if (scan->marked) {
+        *reach = scan->reach;
+        return NULL;
+    }
+    scan->reach = (struct ms_reach){0};
+    MS_TRY(mark_from(scan, 0));
     if (scan->heap.inside && scan->heap.allocator->in_transit)
         settle_doubts(&scan->heap, &scan->reach);
     scan->marked = true;
+    *reach = scan->reach;
+    return NULL;
+}
+
+ms_result ms_mark_more(struct ms_scan *scan, size_t first, struct ms_reach *reach)
+{
+    MS_TRY(mark_from(scan, first));
     *reach = scan->reach;
     return NULL;
 }

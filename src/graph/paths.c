@@ -70,9 +70,9 @@ static uint64_t follow_header(const struct ms_scan *scan, const struct ms_root *
     return root->chunk && !(root->target & 1) && start < scan->heap.granules ? start : MS_NOTHING;
 }
 
-static int64_t bytes_into(uint64_t start, uint64_t target)
+static int64_t bytes_into(const struct ms_heap *heap, uint64_t start, uint64_t target)
 {
-    return (int64_t)(target - 2 * start) * 8;
+    return (int64_t)ms_word_bytes(heap, target - 2 * start);
 }
 
 static uint32_t blocks_on(enum way way, const struct ms_line *line)
@@ -88,6 +88,7 @@ int ms_root_compare(const struct ms_root *a, const struct ms_root *b)
     static const uint8_t rank[MS_ROOT_KINDS] = {
         [MS_ROOT_DATA] = 0, [MS_ROOT_STACK] = 1,  [MS_ROOT_SHARED] = 2,   [MS_ROOT_ANON] = 3,
         [MS_ROOT_DTV] = 4,  [MS_ROOT_KERNEL] = 5, [MS_ROOT_REGISTER] = 6,
+        [MS_ROOT_GOROUTINE] = 1, [MS_ROOT_FINALIZER] = 5, [MS_ROOT_RUNTIME] = 4,
     };
     if (a->kind != b->kind)
         return rank[a->kind] - rank[b->kind];
@@ -199,8 +200,8 @@ static void link_steps(const struct search *s, struct ms_step *step, struct ms_s
     while ((target = ms_next_target(s->heap, &edges)) != MS_NOTHING) {
         if (follow(s->scan, s->way, target) != next->start)
             continue;
-        step->offset = (edges.word - 1 - step->start * 2) * 8;
-        next->into = bytes_into(next->start, target);
+        step->offset = ms_word_bytes(s->heap, edges.word - 1 - step->start * 2);
+        next->into = bytes_into(s->heap, next->start, target);
         return;
     }
 }
@@ -209,7 +210,7 @@ static void link_steps(const struct search *s, struct ms_step *step, struct ms_s
 static int64_t root_into(const struct search *s, const struct ms_root *root, uint64_t start)
 {
     bool by_header = follow_root(s->scan, s->way, root) != start;
-    return by_header ? -(int64_t)MS_GRANULE : bytes_into(start, root->target);
+    return by_header ? -(int64_t)MS_GRANULE : bytes_into(s->heap, start, root->target);
 }
 
 /* Adds the chain that led to the block found last. */
@@ -322,10 +323,10 @@ static void report_word(const struct ms_scan *scan, uint64_t word, uint64_t star
     const struct ms_heap *heap = &scan->heap;
     uint64_t holder = ms_start_of(heap, word / 2);
     const struct ms_line *line = &heap->lines[holder / MS_LINE_GRANULES];
-    uint64_t offset = (word - holder * 2) * 8;
+    uint64_t offset = ms_word_bytes(heap, word - holder * 2);
     if (!ms_bit(line->live & line->starts, holder) || offset >= ms_block_size(heap, holder))
         return;
-    struct ms_pointer pointer = {NULL, holder, offset, bytes_into(start, target)};
+    struct ms_pointer pointer = {NULL, holder, offset, bytes_into(heap, start, target)};
     visit(context, &pointer);
 }
 
@@ -335,7 +336,7 @@ static void each_root_to(const struct ms_scan *scan, uint64_t start, ms_pointer_
         const struct ms_root *root = &scan->roots[i];
         struct ms_pointer pointer = {.root = root};
         if (ms_start_of(&scan->heap, root->target / 2) == start)
-            pointer.into = bytes_into(start, root->target);
+            pointer.into = bytes_into(&scan->heap, start, root->target);
         else if (follow_header(scan, root) == start)
             pointer.into = -(int64_t)MS_GRANULE;
         else

@@ -8,7 +8,8 @@
 const char *const ms_root_names[MS_ROOT_KINDS] = {
     [MS_ROOT_DATA] = "data",   [MS_ROOT_STACK] = "stack",   [MS_ROOT_REGISTER] = "register",
     [MS_ROOT_ANON] = "anonymous map", [MS_ROOT_SHARED] = "shared map", [MS_ROOT_KERNEL] = "kernel",
-    [MS_ROOT_DTV] = "thread-local storage",
+    [MS_ROOT_DTV] = "thread-local storage", [MS_ROOT_GOROUTINE] = "goroutine", [MS_ROOT_FINALIZER] = "finalizer",
+    [MS_ROOT_RUNTIME] = "runtime",
 };
 
 #define ALLOCATOR_FRAMES 1024u /* the frames of malloc() and what it calls take less, measured on 2.36 */
@@ -273,7 +274,7 @@ struct root_list {
 static struct ms_error *add_word(const struct ms_scan *scan, struct root_list *roots, uint64_t word,
                                  struct ms_root root)
 {
-    root.target = ms_zone_target(&scan->workers->map, word);
+    root.target = ms_zone_target(&scan->heap, &scan->workers->map, word);
     if (root.target >= 2 * scan->heap.granules)
         return NULL;
     struct ms_root *slot = ms_vector_add(&roots->list);

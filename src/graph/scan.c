@@ -189,7 +189,7 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
     /* A segment that starts or ends inside a page shares that page's window with others. */
     uint64_t from = window->start > s->base ? window->start : s->base;
     for (uint64_t address = from; address < window->end; address += 512) {
-        struct ms_line *line = &heap->lines[(s->first + (address - s->base) / MS_GRANULE) / MS_LINE_GRANULES];
+        struct ms_line *line = &heap->lines[ms_address_granule(heap, s, address) / MS_LINE_GRANULES];
         const uint64_t *words = (const uint64_t *)(const void *)(window->bytes + (address - window->start));
         uint64_t maybe = scan->workers->filter(words, map->low, map->span), bits = 0;
         line->first = (uint32_t)index;
@@ -201,7 +201,7 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
             /* Most pointers stay in the segment they are in. */
             uint64_t offset = words[bit] - s->base;
             uint64_t target = offset - (s->start - s->base) < s->end - s->start
-                                  ? 2 * s->first + ms_unit_of(offset) : ms_zone_target(map, words[bit]);
+                                  ? 2 * s->first + ms_offset_words(heap, offset) : ms_zone_target(heap, map, words[bit]);
             if (target == MS_NOTHING)
                 continue;
             if (width == 4)
@@ -220,7 +220,7 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
 static void add_root(const struct ms_scan *scan, struct worker *w, const struct ms_root_range *range,
                      uint64_t address, uint64_t word)
 {
-    uint64_t target = ms_zone_target(&scan->workers->map, word);
+    uint64_t target = ms_zone_target(&scan->heap, &scan->workers->map, word);
     if (target >= scan->workers->block_targets) /* also MS_NOTHING */
         return;
     struct ms_root *roots = (struct ms_root *)(void *)w->roots.base;
@@ -294,7 +294,7 @@ static void add_gap_roots(struct ms_scan *scan, const struct ms_gap *gap)
     for (uint64_t address = gap->start & ~511ull; s && address < gap->end; address += 512) {
         if (address < s->base)
             continue;
-        uint64_t number = (s->first + (address - s->base) / MS_GRANULE) / MS_LINE_GRANULES;
+        uint64_t number = ms_address_granule(heap, s, address) / MS_LINE_GRANULES;
         const struct ms_line *line = &heap->lines[number];
         uint64_t wanted = inside(address, gap->start, gap->end);
         uint64_t index = line->first;

@@ -54,14 +54,8 @@ struct ms_error *ms_roots_add_words(struct ms_scan *scan, const struct ms_image 
 struct ms_error *ms_zones_make(struct ms_scan *scan, const struct ms_image *image);
 void ms_zones_drop(struct zone_map *map);
 
-/* An unaligned pointer is an interior one: it goes to the odd unit of its granule. */
-static inline uint64_t ms_unit_of(uint64_t offset)
-{
-    return offset % 8 ? offset / 16 * 2 + 1 : offset / 8;
-}
-
 /* The target of pointer WORD, or MS_NOTHING. Here, because it is called for every word that may point. */
-static inline uint64_t ms_zone_target(const struct zone_map *map, uint64_t word)
+static inline uint64_t ms_zone_target(const struct ms_heap *heap, const struct zone_map *map, uint64_t word)
 {
     if (word >> ADDRESS_BITS)
         return MS_NOTHING;
@@ -75,7 +69,7 @@ static inline uint64_t ms_zone_target(const struct zone_map *map, uint64_t word)
             return MS_NOTHING;
     if (word < z->start)
         return MS_NOTHING;
-    return z->target + ms_unit_of(word - z->base);
+    return z->target + ms_offset_words(heap, word - z->base);
 }
 
 /* mark.c: is a pointer to TARGET, inside the block at START, as good as one to its start? */

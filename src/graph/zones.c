@@ -102,7 +102,7 @@ struct ms_error *ms_zones_make(struct ms_scan *scan, const struct ms_image *imag
         if (!holds_vtables(image, i) || r->end >> ADDRESS_BITS)
             continue;
         MS_TRY(add_zone(map, r->start, r->end, r->start, target));
-        target += (r->end - r->start) / 8;
+        target += ms_bytes_words(heap, r->end - r->start);
     }
     heap->edge_width = target <= UINT32_MAX ? 4 : 5;
     ms_vector_sort(&map->zones, zones_by_address);
@@ -115,8 +115,8 @@ uint64_t ms_scan_module_address(const struct ms_scan *scan, uint64_t target)
     const struct zone_map *map = &scan->workers->map;
     for (size_t i = 0; target >= scan->workers->block_targets && i < map->zones.count; i++) {
         const struct zone *z = &map->zones.items[i];
-        if (target >= z->target && target < z->target + (z->end - z->base) / 8)
-            return z->base + (target - z->target) * 8;
+        if (target >= z->target && target < z->target + ms_bytes_words(&scan->heap, z->end - z->base))
+            return z->base + ms_word_bytes(&scan->heap, target - z->target);
     }
     return 0;
 }

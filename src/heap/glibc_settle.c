@@ -49,7 +49,7 @@ static uint64_t live_at(const struct ms_heap *heap, uint64_t address)
     const struct ms_segment *s = address % 16 ? NULL : ms_heap_segment(heap, address);
     if (!s || s->kind != MS_SEGMENT_ARENA)
         return MS_NOTHING;
-    uint64_t granule = ms_address_granule(s, address);
+    uint64_t granule = ms_address_granule(heap, s, address);
     return is_live(heap, granule) ? granule : MS_NOTHING;
 }
 
@@ -170,7 +170,7 @@ static bool read_tls(const struct ms_heap *heap, const struct ms_image *image, u
     const struct ms_segment *s = ms_heap_segment(heap, address);
     if (!s)
         return ms_image_read_word(image, address, word);
-    *word = pointer_in(heap, ms_address_granule(s, address), address % 16 / 8);
+    *word = pointer_in(heap, ms_address_granule(heap, s, address), address % 16 / 8);
     return true;
 }
 
@@ -306,7 +306,7 @@ bool glibc_in_transit(const struct ms_heap *heap, uint64_t start)
     const struct ms_segment *s = ms_heap_segment(heap, link->next + CHUNK_HEADER);
     if (!link->next || !s)
         return !link->next;
-    uint64_t next = ms_address_granule(s, link->next + CHUNK_HEADER);
+    uint64_t next = ms_address_granule(heap, s, link->next + CHUNK_HEADER);
     return ms_bit(heap->lines[next / MS_LINE_GRANULES].starts, next) && chunk_size(heap, next) == size;
 }
 

@@ -98,7 +98,7 @@ static inline void inspect(struct ms_heap *heap, const struct ms_window *window,
 static void inspect_at(struct ms_heap *heap, const struct ms_segment *segment, const struct ms_window *window,
                        uint64_t user, uint64_t usable)
 {
-    inspect(heap, window, user, ms_address_granule(segment, user), word_at(window, user),
+    inspect(heap, window, user, ms_address_granule(heap, segment, user), word_at(window, user),
             word_at(window, user + 8), usable);
 }
 
@@ -152,7 +152,7 @@ static bool resynchronise(struct ms_heap *heap, struct ms_segment *segment, cons
 /* What lies at CHUNK is no chunk. Its start is marked, so that the gap belongs to no block. */
 static void lose(struct ms_heap *heap, struct ms_segment *segment, uint64_t chunk, bool foreign)
 {
-    ms_heap_mark_start(heap, ms_address_granule(segment, chunk + CHUNK_HEADER));
+    ms_heap_mark_start(heap, ms_address_granule(heap, segment, chunk + CHUNK_HEADER));
     segment->lost_at = chunk;
     segment->foreign = foreign;
     segment->next = chunk + CHUNK_HEADER;
@@ -200,7 +200,7 @@ static void walk_chunks(struct ms_heap *heap, struct ms_segment *segment, const 
         if (!is_sane(segment, chunk, words[1]))
             break;
         uint64_t size = words[1] & ~(uint64_t)SIZE_BITS, user = chunk + CHUNK_HEADER;
-        uint64_t granule = ms_address_granule(segment, user);
+        uint64_t granule = ms_address_granule(heap, segment, user);
         settle_last(heap, last, granule, words[0], words[1]);
         heap->lines[granule / MS_LINE_GRANULES].starts |= 1u << granule % MS_LINE_GRANULES;
         inspect(heap, window, user, granule, words[2], words[3], size - 8);
@@ -217,7 +217,7 @@ static void step(struct ms_heap *heap, struct ms_segment *segment, const struct 
 {
     uint64_t chunk = segment->next, head = word_at(window, chunk + 8);
     uint64_t size = head & ~(uint64_t)SIZE_BITS, user = chunk + CHUNK_HEADER;
-    uint64_t granule = ms_address_granule(segment, user);
+    uint64_t granule = ms_address_granule(heap, segment, user);
     bool top = chunk == segment->top, fence = !top && is_fence(segment, window, chunk, head);
     bool sane = is_sane(segment, chunk, head);
     if (!top && !fence && !sane) {
@@ -249,7 +249,7 @@ static void walk_mapped(struct ms_heap *heap, struct ms_segment *segment, const 
     uint64_t user = segment->start + CHUNK_HEADER;
     if (segment->next != segment->start)
         return;
-    uint64_t granule = ms_address_granule(segment, user);
+    uint64_t granule = ms_address_granule(heap, segment, user);
     ms_heap_mark_start(heap, granule);
     ms_heap_mark_live(heap, granule, true);
     segment->next = segment->end;

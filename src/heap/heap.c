@@ -10,7 +10,7 @@
 const char *const ms_class_names[MS_CLASSES] = {
     [MS_CLASS_LIVE] = "live",       [MS_CLASS_FREE] = "free", [MS_CLASS_TCACHE] = "tcache",
     [MS_CLASS_FASTBIN] = "fastbin", [MS_CLASS_TOP] = "top",   [MS_CLASS_OVERHEAD] = "overhead",
-    [MS_CLASS_UNKNOWN] = "unknown",
+    [MS_CLASS_UNKNOWN] = "unknown", [MS_CLASS_GARBAGE] = "garbage", [MS_CLASS_RUNTIME] = "runtime",
 };
 
 /* The allocators that memscope knows; the first that finds itself counts. */
@@ -83,12 +83,12 @@ static int by_address(const void *a, const void *b)
     return s->start < t->start ? -1 : s->start > t->start;
 }
 
-/* Gives each segment its place in the compact space. */
-static struct ms_error *lay_out(struct ms_heap *heap)
+ms_result ms_heap_lay_out(struct ms_heap *heap)
 {
     ms_vector_sort(&heap->segments, by_address);
     uint64_t granule = MS_PANE_GRANULES; /* the first pane stays empty: granule 0 is nobody's */
     const uint64_t limit = heap->pane_reserve.size / sizeof(struct ms_pane) * MS_PANE_GRANULES;
+    const uint64_t pane_bytes = ms_granule_bytes(heap, MS_PANE_GRANULES);
     size_t kept = 0;
     for (size_t i = 0; i < heap->segments.count; i++) {
         struct ms_segment *s = &heap->segments.items[i];
@@ -96,14 +96,14 @@ static struct ms_error *lay_out(struct ms_heap *heap)
             heap->inconsistent = true; /* two arenas claim the same bytes */
             continue;
         }
-        s->base = s->start & ~(uint64_t)(MS_PANE - 1);
+        s->base = s->start & ~(pane_bytes - 1);
         s->first = granule;
         s->next = s->start;
         s->last = MS_NOTHING;
         s->inspect = 0;
         s->lost_at = 0;
         s->foreign = s->fenced = s->bad_top = false;
-        uint64_t panes = (s->end - s->base + MS_PANE - 1) / MS_PANE;
+        uint64_t panes = (s->end - s->base + pane_bytes - 1) / pane_bytes;
         if (granule + panes * MS_PANE_GRANULES > limit)
             return ms_error(MS_TARGET, "the target's heap grew by more than memscope made room for; try again");
         for (uint64_t p = 0; p < panes; p++)
@@ -133,19 +133,19 @@ ms_result ms_heap_discover(struct ms_heap *heap, struct ms_image *image)
     name_stranger(heap, image);
     /* An interposed allocator gets all calls: glibc's own heap is then empty or a leftover. */
     if (heap->description[0])
-        return lay_out(heap);
+        return ms_heap_lay_out(heap);
     for (size_t i = 0; i < sizeof allocators / sizeof allocators[0]; i++) {
         bool found = false;
         heap->allocator = allocators[i];
         MS_TRY(allocators[i]->discover(heap, image, &found)); // cppcheck-suppress returnDanglingLifetime
         if (found)
-            return lay_out(heap);
+            return ms_heap_lay_out(heap);
         if (allocators[i]->release)
             allocators[i]->release(heap);
         heap->allocator = NULL;
     }
     snprintf(heap->description, sizeof heap->description, "no known allocator");
-    return lay_out(heap);
+    return ms_heap_lay_out(heap);
 }
 
 ms_result ms_heap_add_segment(struct ms_heap *heap, const struct ms_segment *segment)
@@ -218,7 +218,7 @@ static void link_panes(struct ms_heap *heap)
 {
     for (size_t i = 0; i < heap->segments.count; i++) {
         const struct ms_segment *s = &heap->segments.items[i];
-        uint64_t end = s->first + (s->end - s->base + MS_GRANULE - 1) / MS_GRANULE;
+        uint64_t end = ms_segment_end(heap, s);
         uint64_t last = s->first;
         ms_heap_mark_start(heap, s->first);
         for (uint64_t pane = s->first; pane < end; pane += MS_PANE_GRANULES) {
@@ -271,7 +271,7 @@ struct ms_segment *ms_heap_segment(const struct ms_heap *heap, uint64_t address)
 uint64_t ms_next_start(const struct ms_heap *heap, uint64_t start)
 {
     const struct ms_segment *s = ms_granule_segment(heap, start);
-    uint64_t end = s->first + (s->end - s->base + MS_GRANULE - 1) / MS_GRANULE;
+    uint64_t end = ms_segment_end(heap, s);
     uint64_t line = start / MS_LINE_GRANULES, last_line = (end - 1) / MS_LINE_GRANULES;
     unsigned bit = start % MS_LINE_GRANULES;
     uint32_t starts = bit == 31 ? 0 : heap->lines[line].starts & (UINT32_MAX << (bit + 1));
@@ -285,8 +285,8 @@ uint64_t ms_block_size(const struct ms_heap *heap, uint64_t start)
 {
     const struct ms_segment *s = ms_granule_segment(heap, start);
     uint64_t next = ms_next_start(heap, start);
-    uint64_t from = s->base + (start - s->first) * MS_GRANULE;
-    uint64_t to = s->base + (next - s->first) * MS_GRANULE;
+    uint64_t from = s->base + ms_granule_bytes(heap, start - s->first);
+    uint64_t to = s->base + ms_granule_bytes(heap, next - s->first);
     if (to >= s->end)
         return s->end - from - s->tail; /* a mapped block, or the last one of a segment without a fence */
     return to - from - heap->tail;

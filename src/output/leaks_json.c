@@ -68,13 +68,26 @@ static json_t *groups_json(const struct ms_leak_report *report)
     return array;
 }
 
-json_t *ms_leaks_json(const struct ms_leak_report *report)
+/* What the collector of Go will take: no leaks. */
+static json_t *go_json(const struct ms_go_heap *go)
+{
+    json_t *object = json_object();
+    object = ms_json_with(object, "version", ms_json_string(go->go->version));
+    object = ms_json_with(object, "live", ms_json_tally(&go->live));
+    object = ms_json_with(object, "unreachable", ms_json_tally(&go->unreachable));
+    object = ms_json_with(object, "garbage", ms_json_tally(&go->garbage));
+    return ms_json_with(object, "collecting", json_boolean(go->marking));
+}
+
+json_t *ms_leaks_json(const struct ms_leak_report *report, const struct ms_go_heap *go)
 {
     json_t *leaks = json_object();
     for (unsigned kind = 0; kind < MS_LEAK_KINDS; kind++)
         leaks = ms_json_with(leaks, ms_leak_names[kind], ms_json_tally(&report->kinds[kind]));
     leaks = ms_json_with(leaks, "suppressed", ms_json_tally(&report->suppressed));
     leaks = ms_json_with(leaks, "live", ms_json_tally(&report->live));
+    if (go)
+        leaks = ms_json_with(leaks, "go", go_json(go));
     return ms_json_with(leaks, "groups", groups_json(report));
 }
 
@@ -108,10 +121,10 @@ static ms_result write_listed(FILE *out, const char *document, const struct ms_l
 
 ms_result ms_leaks_json_write(const struct ms_view *view, const struct ms_image *image,
                               const struct ms_heap *heap, const struct ms_leak_report *report,
-                              bool list)
+                              const struct ms_go_heap *go, bool list)
 {
     json_t *document = ms_json_document(ms_json_envelope(image, heap), report->complete, "leaks",
-                                        ms_leaks_json(report));
+                                        ms_leaks_json(report, go));
     ms_auto_free char *text = document ? json_dumps(document, MS_JSON_FLAGS) : NULL;
     json_decref(document);
     if (!text)

@@ -221,6 +221,33 @@ static void write_blocks(const struct ms_view *view, const struct ms_leak_report
     }
 }
 
+/* "Go: no leaks: …": garbage is what the collector has found, the unreachable what it will. */
+static void write_go(const struct ms_view *view, const struct ms_image *image, const struct ms_go_heap *go)
+{
+    FILE *out = view->out;
+    ms_style_begin(view, MS_STYLE_GOOD);
+    fprintf(out, "%s: nothing to leak", go->scan->heap.description);
+    ms_style_end(view);
+    fputs(": of ", out);
+    ms_write_objects(out, &go->live);
+    if (go->unreachable.blocks) {
+        fputs(" the collector will take ", out);
+        ms_write_objects(out, &go->unreachable);
+        fputs(" that nothing reaches\n", out);
+    } else {
+        fputs(" all are reachable\n", out);
+    }
+    if (go->garbage.blocks) {
+        fputs("found dead, and not swept yet: ", out);
+        ms_write_objects(out, &go->garbage);
+        putc('\n', out);
+    }
+    fputs("what keeps the others alive: memscope heap --retained", out);
+    if (image->pid)
+        fprintf(out, " %d", (int)image->pid);
+    putc('\n', out);
+}
+
 static void write_total(const struct ms_view *view, const char *title, const struct ms_tally *tally,
                         const char *meaning)
 {
@@ -248,14 +275,22 @@ static void write_totals(const struct ms_view *view, const struct ms_leak_report
 }
 
 void ms_leaks_text(const struct ms_view *view, const struct ms_image *image,
-                   const struct ms_heap *heap, const struct ms_leak_report *report)
+                   const struct ms_heap *heap, const struct ms_leak_report *report,
+                   const struct ms_go_heap *go)
 {
-    write_verdict(view, report);
+    const bool malloc_too = heap->allocator || !go;
+    if (go && malloc_too)
+        fputs("malloc (cgo): ", view->out);
+    if (malloc_too)
+        write_verdict(view, report);
+    if (go)
+        write_go(view, image, go);
     if (!view->quiet)
         write_groups(view, report);
     write_blocks(view, report);
     if (view->quiet)
         return;
-    write_totals(view, report);
-    ms_write_footer(view, image, heap, report->complete);
+    if (malloc_too)
+        write_totals(view, report);
+    ms_write_footer(view, image, malloc_too ? heap : &go->scan->heap, report->complete);
 }

@@ -28,6 +28,9 @@ const char *ms_block_class_text(const char *class)
         {"possible", "possibly lost"},    {"free", "free"},
         {"tcache", "free, in a tcache"},  {"fastbin", "free, in a fastbin"},
         {"top", "free, at the arena's top"}, {"overhead", "the allocator's own"},
+        {"unreachable", "unreachable: the collector will take it"},
+        {"garbage", "dead: the collector has found it, and not swept it yet"},
+        {"runtime", "the runtime's own: a stack, or what it works with"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (strcmp(class, texts[i].class) == 0)
@@ -121,7 +124,7 @@ static void write_what_block(const struct ms_view *view, const struct ms_path_re
     }
     if (block->mapped)
         fputs("arena: none, it has a mapping of its own\n", view->out);
-    else
+    else if (block->arena)
         fprintf(view->out, "arena: 0x%" PRIx64 "\n", block->arena);
 }
 

@@ -61,6 +61,13 @@ char *ms_duration_text(uint64_t ns, char buffer[16])
     return buffer;
 }
 
+void ms_write_objects(FILE *out, const struct ms_tally *tally)
+{
+    char size[16], count[32];
+    fprintf(out, "%s in %s object%s", ms_size_text(tally->bytes, size), ms_count_text(tally->blocks, count),
+            tally->blocks == 1 ? "" : "s");
+}
+
 void ms_write_tally(FILE *out, const struct ms_tally *tally)
 {
     char size[16], count[32];

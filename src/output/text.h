@@ -24,12 +24,8 @@ void ms_write_quoted(FILE *out, const uint8_t *bytes, size_t size);
 
 /* "12.3 MiB in 4,567 blocks" */
 void ms_write_tally(FILE *out, const struct ms_tally *tally);
-
-/* PART of WHOLE: "3.1%", "<0.1%", "-" when WHOLE is 0; BUFFER of 16 bytes is returned. */
-char *ms_share_text(uint64_t part, uint64_t whole, char buffer[16]);
-
-/* "12.3 ms"; BUFFER of 16 bytes is returned. */
-char *ms_duration_text(uint64_t ns, char buffer[16]);
+/* The same of a language that has objects. */
+void ms_write_objects(FILE *out, const struct ms_tally *tally);
 
 /* Where the figures come from: target, allocator, pause; then what is not certain. */
 void ms_write_footer(const struct ms_view *view, const struct ms_image *image,

@@ -41,8 +41,12 @@ static bool locate(Dwarf_Die *die, struct location *location)
     Dwarf_Op *ops;
     size_t count;
     *location = (struct location){0};
-    if (!dwarf_attr(die, DW_AT_location, &value) || dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 ||
-        count > 2)
+    if (!dwarf_attr(die, DW_AT_location, &value))
+        return false;
+    /* Go writes blocks in DWARF 4 too, where elfutils expects none: short ones are the same bytes. */
+    if (value.form == DW_FORM_block1)
+        value.form = DW_FORM_exprloc;
+    if (dwarf_getlocation(&value, &ops, &count) != 0 || count < 1 || count > 2)
         return false;
     uint8_t first = ops[0].atom;
     location->number = ops[0].number;

@@ -234,16 +234,25 @@ static bool read_file(const struct ms_image *image, const struct ms_region *regi
 
 /* --- reading ----------------------------------------------------------------------------------- */
 
-/* Bit 63: present, 62: swapped (Documentation/admin-guide/mm/pagemap.rst). */
-static bool page_is_there(const struct ms_image_source *source, const struct ms_region *region,
-                          uint64_t address)
+enum ms_page_state ms_page_state(const struct ms_image_source *source, uint64_t address)
 {
     uint64_t entry;
+    if (pread(source->pagemap_fd, &entry, sizeof entry, (off_t)(address / MS_PAGE * 8)) != sizeof entry)
+        return MS_PAGE_GONE;
+    if (entry & MS_PAGEMAP_PRESENT)
+        return MS_PAGE_THERE;
+    return entry & MS_PAGEMAP_SWAP ? MS_PAGE_SWAPPED : MS_PAGE_NONE;
+}
+
+/* Can a page of the target be read now? Swapped ones may be while it waits for us anyway. */
+static bool page_is_there(const struct ms_image_source *source, const struct ms_region *region,
+                          uint64_t address, bool *refused)
+{
     if (region->surveyed)
         return run_at(region, address) != NULL;
-    if (pread(source->pagemap_fd, &entry, sizeof entry, (off_t)(address / MS_PAGE * 8)) != sizeof entry)
-        return false;
-    return entry >> 62;
+    enum ms_page_state state = ms_page_state(source, address);
+    *refused = source->running && (state == MS_PAGE_SWAPPED || state == MS_PAGE_GONE);
+    return state == MS_PAGE_THERE || state == MS_PAGE_SWAPPED;
 }
 
 /* LENGTH bytes inside one page. */
@@ -255,7 +264,10 @@ static bool read_page_part(const struct ms_image *image, uint64_t address, uint8
         return false;
     bool there, file_page = region->kind == MS_REGION_FILE || region->kind == MS_REGION_SHARED;
     if (source->stopped) {
-        if (page_is_there(source, region, address))
+        bool refused = false, readable = page_is_there(source, region, address, &refused);
+        if (refused)
+            return false;
+        if (readable)
             return pread(source->mem_fd, buffer, length, (off_t)address) == (ssize_t)length;
         there = false;
     } else {

@@ -215,7 +215,7 @@ static struct ms_error *check_class(const struct ms_image_source *source, pid_t 
     return NULL;
 }
 
-ms_result ms_proc_open(pid_t pid, struct ms_image_source *source)
+ms_result ms_proc_meet(pid_t pid, struct ms_image_source *source)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d", pid);
@@ -240,8 +240,13 @@ ms_result ms_proc_open(pid_t pid, struct ms_image_source *source)
             return ms_proc_ended(pid);
         return ms_error(MS_TARGET, "process %d is a kernel thread: it has no memory of its own", pid);
     }
+    return check_class(source, pid);
+}
+
+ms_result ms_proc_open(pid_t pid, struct ms_image_source *source)
+{
+    MS_TRY(ms_proc_meet(pid, source));
     MS_TRY(refuse_tracer(source->tid));
-    MS_TRY(check_class(source, pid));
     return ms_proc_open_memory(pid, source);
 }
 

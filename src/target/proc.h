@@ -11,6 +11,10 @@
  */
 ms_result ms_proc_open(pid_t pid, struct ms_image_source *source);
 
+/* The same as far as a process that stays untouched is concerned: it may be traced by others, and mem and pagemap
+ * are not opened. */
+ms_result ms_proc_meet(pid_t pid, struct ms_image_source *source);
+
 /* (Re)opens mem and pagemap: they belong to the memory that the process had when they were opened. */
 ms_result ms_proc_open_memory(pid_t pid, struct ms_image_source *source);
 

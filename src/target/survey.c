@@ -7,12 +7,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* Bits of a pagemap entry: Documentation/admin-guide/mm/pagemap.rst. */
-#define PM_PRESENT (1ull << 63)
-#define PM_SWAP (1ull << 62)
-#define PM_FILE (1ull << 61)
+#define PM_PRESENT MS_PAGEMAP_PRESENT
+#define PM_SWAP MS_PAGEMAP_SWAP
+#define PM_FILE MS_PAGEMAP_FILE
+#define PM_EXCLUSIVE MS_PAGEMAP_EXCLUSIVE
 #define PM_GUARD (1ull << 58) /* Linux 6.15: MADV_GUARD_INSTALL; touching it kills */
-#define PM_EXCLUSIVE (1ull << 56)
 #define PM_KIND (PM_PRESENT | PM_SWAP | PM_FILE | PM_GUARD | PM_EXCLUSIVE)
 
 /* PAGEMAP_SCAN, include/uapi/linux/fs.h of Linux 6.7; headers of Debian 12 are older. */

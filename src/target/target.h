@@ -15,6 +15,7 @@ struct ms_target_file {
 
 struct ms_image_source {
     bool stopped;    /* the target is stopped: reads come from it */
+    bool running;    /* … though it is not (live.c): only what is present, and it may end at any time */
     pid_t tid;       /* a thread of it that has an mm: /proc/TID/… is used throughout */
     int proc_fd;     /* directory /proc/TID, -1 for a core */
     int mem_fd;      /* /proc/TID/mem, -1 for a core */
@@ -32,6 +33,16 @@ struct ms_image_source {
 
 /* image.c: an empty image of a kind with an empty source (descriptors -1). */
 ms_result ms_image_new(enum ms_image_kind kind, struct ms_image **image);
+
+/* Bits of a pagemap entry: Documentation/admin-guide/mm/pagemap.rst. */
+#define MS_PAGEMAP_PRESENT   (1ull << 63)
+#define MS_PAGEMAP_SWAP      (1ull << 62)
+#define MS_PAGEMAP_FILE      (1ull << 61)
+#define MS_PAGEMAP_EXCLUSIVE (1ull << 56)
+
+/* image.c: what pagemap says of the page of ADDRESS; gone: the process has ended, or called exec. */
+enum ms_page_state { MS_PAGE_NONE, MS_PAGE_THERE, MS_PAGE_SWAPPED, MS_PAGE_GONE };
+enum ms_page_state ms_page_state(const struct ms_image_source *source, uint64_t address);
 
 /* image.c: copies S for the life of the image's regions; owned by the image. NULL without memory. */
 const char *ms_image_string(struct ms_image *image, const char *s);

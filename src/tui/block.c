@@ -418,7 +418,7 @@ static void put_retained(const struct tui_view *view, const struct ms_path_block
     const struct ms_dominators *tree = &view->facts.heap->tree;
     const struct ms_segment *segment = ms_heap_segment(heap, block->address);
     const uint32_t position =
-        segment ? ms_dominator_position(tree, heap, ms_address_granule(segment, block->address)) : 0;
+        segment ? ms_dominator_position(tree, heap, ms_address_granule(heap, segment, block->address)) : 0;
     tui_put(cell, "retains: ");
     if (!position) {
         tui_put(cell, "not known, for no root leads to it");

@@ -219,7 +219,7 @@ static void put_block(const struct tui_view *view, const struct ms_leak_block *b
         tui_put_count(cell, leader->count);
         tui_put(cell, " block%s", leader->count == 1 ? "" : "s");
     }
-    const unsigned size = segment ? ms_block_preview(heap, ms_address_granule(segment, block->address), bytes) : 0;
+    const unsigned size = segment ? ms_block_preview(heap, ms_address_granule(heap, segment, block->address), bytes) : 0;
     if (size) {
         tui_put(cell, " ");
         tui_put_preview(cell, bytes, size);

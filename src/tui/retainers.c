@@ -77,7 +77,7 @@ static struct ms_error *find_children(const struct ms_facts *facts, uint64_t add
         return ms_error_nomem("what a block retains");
     if (!segment)
         return NULL;
-    const uint64_t start = ms_address_granule(segment, address);
+    const uint64_t start = ms_address_granule(&facts->scan->heap, segment, address);
     const struct ms_dominators *tree = &facts->heap->tree;
     children->retained = tree->retained[ms_dominator_position(tree, &facts->scan->heap, start)];
     return ms_find_retained(facts->scan, facts->heap, start, BLOCKS_SHOWN, &children->owners);

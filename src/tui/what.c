@@ -17,7 +17,15 @@ static void put_text(struct tui_cell *cell, const uint8_t *bytes, unsigned size)
     tui_put_preview(cell, bytes, size);
 }
 
-void tui_put_what(struct tui_cell *cell, const struct tui_what *what, const char *unknown)
+/* "Widget (libwidgets.so) "some text"", each as far as it is known; UNKNOWN when nothing is. */
+struct what {
+    const char *type;
+    enum ms_evidence by;
+    const char *module;
+    const uint8_t *preview;
+    unsigned preview_size;
+};
+static void put_what(struct tui_cell *cell, const struct what *what, const char *unknown)
 {
     const size_t before = cell->length;
     if (what->type)
@@ -34,9 +42,9 @@ void tui_put_what(struct tui_cell *cell, const struct tui_what *what, const char
 
 void tui_put_owner(struct tui_cell *cell, const struct ms_owner *owner)
 {
-    const struct tui_what what = {owner->type, owner->by, owner->module, owner->preview, owner->preview_size};
+    const struct what what = {owner->type, owner->by, owner->module, owner->preview, owner->preview_size};
     const size_t before = cell->length;
-    tui_put_what(cell, &what, "");
+    put_what(cell, &what, "");
     if (cell->length == before) {
         tui_put_count(cell, owner->size);
         tui_put(cell, " bytes");
@@ -49,7 +57,7 @@ void tui_put_owner(struct tui_cell *cell, const struct ms_owner *owner)
 
 void tui_put_group(struct tui_cell *cell, const struct ms_heap_group *group)
 {
-    const struct tui_what what = {group->type, group->by, group->module, NULL, 0};
+    const struct what what = {group->type, group->by, group->module, NULL, 0};
     switch (group->kind) {
     case MS_GROUP_TEXT:
         tui_put(cell, "text, one of them");
@@ -70,7 +78,7 @@ void tui_put_group(struct tui_cell *cell, const struct ms_heap_group *group)
     case MS_GROUP_ARENA:
     case MS_GROUP_MAPPED:
     case MS_GROUP_KINDS:
-        tui_put_what(cell, &what, "-");
+        put_what(cell, &what, "-");
         break;
     }
 }

@@ -4,15 +4,7 @@
 
 #include "view.h"
 
-/* "Widget (libwidgets.so) "some text"", each as far as it is known; UNKNOWN when nothing is. */
-struct tui_what {
-    const char *type;
-    enum ms_evidence by;
-    const char *module;
-    const uint8_t *preview;
-    unsigned preview_size;
-};
-void tui_put_what(struct tui_cell *cell, const struct tui_what *what, const char *unknown);
+/* What a block is, as far as it is known, and which root holds it. */
 void tui_put_owner(struct tui_cell *cell, const struct ms_owner *owner);
 
 /* What the blocks of a group have in common. */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "memscope/output.h"
+
 /* As it is in everybody's mouth, and in the middle of many longer names. */
 static const char string_in_full[] = "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >";
 
@@ -39,25 +41,14 @@ void tui_put_tally(struct tui_cell *cell, const struct ms_tally *tally)
 
 void tui_put_share(struct tui_cell *cell, uint64_t part, uint64_t whole)
 {
-    const double share = whole ? 100.0 * (double)part / (double)whole : 0;
-    if (!whole)
-        tui_put(cell, "-");
-    else if (part > 0 && share < 0.05)
-        tui_put(cell, "<0.1%%");
-    else if (part < whole && share >= 99.95)
-        tui_put(cell, ">99.9%%");
-    else
-        tui_put(cell, "%.1f%%", share);
+    char share[16];
+    tui_put(cell, "%s", ms_share_text(part, whole, share));
 }
 
 void tui_put_duration(struct tui_cell *cell, uint64_t ns)
 {
-    if (ns < 1000000)
-        tui_put(cell, "%.0f us", (double)ns / 1e3);
-    else if (ns < 1000000000)
-        tui_put(cell, "%.1f ms", (double)ns / 1e6);
-    else
-        tui_put(cell, "%.2f s", (double)ns / 1e9);
+    char duration[16];
+    tui_put(cell, "%s", ms_duration_text(ns, duration));
 }
 
 void tui_put_preview(struct tui_cell *cell, const uint8_t *bytes, unsigned size)

@@ -176,7 +176,7 @@ static json_t *blocks_json(const struct ms_facts *facts, json_t *retained)
             exit(3);
         for (size_t j = 0; j < members.list.count; j++) {
             const uint64_t address = members.list.items[j].address;
-            const uint64_t start = ms_address_granule(ms_heap_segment(&facts->scan->heap, address), address);
+            const uint64_t start = ms_address_granule(&facts->scan->heap, ms_heap_segment(&facts->scan->heap, address), address);
             char key[32];
             if (ms_find_retained(facts->scan, facts->heap, start, RETAINED_LISTED, &below))
                 exit(3);

@@ -207,7 +207,7 @@ static char *leaks_text(struct ms_image *image, const struct ms_leak_report *rep
     struct ms_heap heap = heap_of();
     begin(&written);
     struct ms_view view = {.out = written.out, .color = color, .quiet = quiet};
-    ms_leaks_text(&view, image, &heap, report);
+    ms_leaks_text(&view, image, &heap, report, NULL);
     end(&written);
     return written.text;
 }
@@ -324,7 +324,7 @@ static json_t *leaks_json(const struct ms_leak_report *report, bool list)
     image.warnings.count = 1;
     begin(&written);
     struct ms_view view = {.out = written.out};
-    assert_null(ms_leaks_json_write(&view, &image, &heap, report, list));
+    assert_null(ms_leaks_json_write(&view, &image, &heap, report, NULL, list));
     end(&written);
     for (size_t i = 0; i < written.size; i++)
         assert_true(written.text[i] == '\n' || (written.text[i] >= ' ' && written.text[i] < 0x7F));

@@ -1,0 +1,59 @@
+/* The Go heap: its spans and objects, and the scan that analyses work on as they do on malloc's. */
+#ifndef MEMSCOPE_GOHEAP_H
+#define MEMSCOPE_GOHEAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "memscope/gostacks.h"
+#include "memscope/graph.h"
+
+/* Bytes of a page of the Go heap (_PageSize in src/runtime/malloc.go), the same in all versions. */
+#define MS_GO_PAGE 8192u
+
+/* Pages that are cut into slots of one size: runtime.mspan. */
+struct ms_go_span {
+    uint64_t start, end;           /* addresses of its pages, half-open */
+    uint64_t slot;                 /* bytes of a slot, elemsize */
+    uint32_t slots;                /* nelems */
+    uint32_t free_index;           /* slots below are allocated, whatever the bits say */
+    uint64_t allocated, marked;    /* addresses of the bits: allocBits, gcmarkBits */
+    uint64_t specials, large_type; /* addresses: its list of specials, the type of its one object; or 0 */
+    uint64_t inline_marks;         /* address of marks in the span itself, or 0 */
+    uint8_t class;                 /* spanclass: the number of the size class, and the low bit */
+    bool manual;                   /* no objects: stacks and what the runtime keeps */
+    bool scanned;                  /* objects may have pointers */
+    bool header;                   /* a slot begins with the address of its object's type */
+    bool unswept;                  /* allocated slots that are not marked are garbage */
+};
+
+/* A Go heap as a scan. Blocks are objects: an object begins behind the header of its slot. */
+struct ms_go_heap {
+    const struct ms_go *go;
+    struct ms_scan *scan;                /* owned; its roots are those of Go's collector */
+    MS_VECTOR(struct ms_go_span) spans;  /* sorted by address */
+    struct ms_go_functions *functions;   /* owned */
+    struct ms_go_goroutines *goroutines; /* owned; ms_root.tid is an index in their list */
+    struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
+    struct ms_tally unreachable;         /* of the live ones, by ms_mark(); usable bytes */
+    bool marking;                        /* the collector is at work */
+};
+
+/*
+ * Reads the heap of IMAGE, which must be full, and marks what is reachable. What
+ * is reachable only by way of a finalizer that is still to run counts as reachable.
+ * GO must outlive it. MS_TARGET when the image is lean.
+ */
+ms_result ms_go_heap_new(struct ms_go *go, struct ms_image *image, struct ms_go_heap **heap);
+void ms_go_heap_free(struct ms_go_heap *heap);
+
+/* The span that holds ADDRESS, or NULL. */
+const struct ms_go_span *ms_go_heap_span(const struct ms_go_heap *heap, uint64_t address);
+
+/*
+ * The type that the allocator has kept of the object that starts at ADDRESS, as the address of its
+ * abi.Type, or 0: it keeps none. Of an array that is the type of its elements.
+ */
+uint64_t ms_go_object_type(const struct ms_go_heap *heap, uint64_t address);
+
+#endif

@@ -1,0 +1,222 @@
+/* memscope profile: profiles of a target for pprof. */
+#include "command.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "memscope/goprofile.h"
+#include "memscope/leaks.h"
+
+enum { KEY_TYPE = MS_KEY_LONG };
+
+struct profile_options {
+    struct ms_common common;
+    const struct profile_type *type;
+};
+
+/* Fills PROFILE, which has no figures yet; what is only partly there makes the image incomplete, and warns. */
+typedef ms_result fill_function(struct ms_session *session, struct ms_profile *profile);
+static fill_function fill_heap, fill_allocs, fill_leaks;
+
+/* What a profile may be of. */
+static const struct profile_type {
+    const char *name;
+    fill_function *fill;
+    enum ms_want want;
+} types[] = {
+    {"heap", fill_heap, MS_WANT_FULL},
+    {"allocs", fill_allocs, MS_WANT_FULL},
+    {"leaks", fill_leaks, MS_WANT_LEAN},
+};
+#define TYPES (sizeof types / sizeof *types)
+
+static const struct argp_option options[] = {
+    {"type", KEY_TYPE, "TYPE", 0,
+     "What it is of. Of Go programs: heap or allocs (live and all allocations by stack, as the program "
+     "itself counts them: those of /debug/pprof). Of others: leaks (lost blocks by type). (heap)",
+     0},
+    {0},
+};
+
+static const struct profile_type *type_named(struct argp_state *state, const char *name)
+{
+    char names[128] = "";
+    for (size_t i = 0; i < TYPES; i++) {
+        if (strcmp(name, types[i].name) == 0)
+            return &types[i];
+        size_t length = strlen(names);
+        snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", types[i].name);
+    }
+    argp_error(state, "--type %s: not one of %s", name, names);
+    return NULL;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct profile_options *profile = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &profile->common;
+        return 0;
+    case KEY_TYPE:
+        profile->type = type_named(state, argument);
+        return 0;
+    case ARGP_KEY_END:
+        if (profile->common.json)
+            argp_error(state, "a profile has a form of its own, pprof's: --json makes no sense");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options,
+    parse,
+    "TARGET",
+    "Writes a profile of TARGET in the form of pprof (`go tool pprof FILE'): to FILE with -o, or to "
+    "standard output. TARGET is a PID or an ELF core file; a process is stopped for a moment and goes "
+    "on unharmed.\v"
+    "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the profile is "
+    "incomplete; what is missing is said on standard error.",
+    ms_common_children,
+    ms_help_filter,
+    NULL,
+};
+
+static ms_result require_go(const struct ms_session *session)
+{
+    if (session->go)
+        return NULL;
+    return ms_error(MS_TARGET,
+                    "%s is no Go program: it keeps no profile of its allocations. There is: "
+                    "memscope profile --type leaks",
+                    session->image->origin);
+}
+
+static ms_result check_buckets(struct ms_session *session, const struct ms_go_buckets *buckets)
+{
+    if (buckets->disabled)
+        return ms_error(MS_TARGET,
+                        "%s keeps no memory profile: nothing in the program refers to "
+                        "runtime.MemProfile, so the linker turned it off. Import net/http/pprof "
+                        "or runtime/pprof in it",
+                        session->image->origin);
+    if (!buckets->complete) {
+        session->image->incomplete = true;
+        ms_image_warn(session->image,
+                      "the program's memory profile is damaged: %zu of its buckets could be read",
+                      buckets->list.count);
+    }
+    if (buckets->rate <= 0)
+        ms_image_warn(session->image, "runtime.MemProfileRate is %lld: the program profiles no "
+                                      "allocations any more",
+                      (long long)buckets->rate);
+    return NULL;
+}
+
+static ms_result fill_from_buckets(struct ms_session *session, struct ms_profile *profile)
+{
+    MS_TRY(require_go(session));
+    struct ms_go_functions *functions;
+    MS_TRY(ms_go_functions_new(session->go, &functions));
+    struct ms_go_buckets buckets = {0};
+    struct ms_error *error = ms_go_buckets_read(session->go, &buckets);
+    if (!error)
+        error = check_buckets(session, &buckets);
+    if (!error)
+        error = ms_go_heap_profile(session->go, functions, &buckets, profile);
+    ms_go_buckets_free(&buckets);
+    ms_go_functions_free(functions);
+    return error;
+}
+
+static ms_result fill_heap(struct ms_session *session, struct ms_profile *profile)
+{
+    return fill_from_buckets(session, profile);
+}
+
+static ms_result fill_allocs(struct ms_session *session, struct ms_profile *profile)
+{
+    MS_TRY(fill_from_buckets(session, profile));
+    return ms_profile_string(profile, "alloc_space", &profile->usual);
+}
+
+static ms_result fill_leaks(struct ms_session *session, struct ms_profile *profile)
+{
+    MS_TRY(ms_session_require_heap(session, "cannot look for leaks"));
+    struct ms_leak_options what = {
+        .kinds = 1u << MS_DEFINITE | 1u << MS_POSSIBLE,
+        .types = session->types,
+    };
+    struct ms_leak_report report = {0};
+    MS_TRY(ms_leaks(session->scan, session->image, session->symbols, &what, &report));
+    session->image->incomplete = session->image->incomplete || !report.complete;
+    struct ms_error *error = ms_leaks_profile(&report, profile);
+    ms_leak_report_free(&report);
+    return error;
+}
+
+/* When the target was as it is shown: for a core when that was written. */
+static int64_t time_of(const struct ms_session *session, const char *target)
+{
+    struct timespec time;
+    struct stat status;
+    clock_gettime(CLOCK_REALTIME, &time);
+    if (session->image->kind == MS_CORE && stat(target, &status) == 0)
+        time = status.st_mtim;
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* The file has no place for warnings that anyone would see. */
+static void print_warnings(const struct ms_image *image)
+{
+    for (size_t i = 0; i < image->warnings.count; i++) {
+        const char *warning = image->warnings.items[i];
+        fputs("memscope: ", stderr);
+        ms_write_escaped(stderr, (const uint8_t *)warning, strlen(warning));
+        putc('\n', stderr);
+    }
+}
+
+static ms_result write_profile(const struct ms_view *view, const struct ms_session *session,
+                               const void *profile_options, const void *written)
+{
+    (void)session, (void)profile_options;
+    return ms_pprof_write(view, written);
+}
+
+static ms_result make(const struct profile_options *options_given, struct ms_session *session,
+                      struct ms_profile *profile, enum ms_status *status)
+{
+    profile->time_ns = time_of(session, options_given->common.target);
+    MS_TRY(ms_session_go(&options_given->common, session));
+    struct ms_error *error = options_given->type->fill(session, profile);
+    ms_progress_clear(&session->progress);
+    MS_TRY(error);
+    *status = session->image->incomplete ? MS_INCOMPLETE : MS_OK;
+    print_warnings(session->image);
+    return ms_report_write(&options_given->common, session, write_profile, options_given, profile);
+}
+
+ms_result ms_command_profile(int argc, char **argv, enum ms_status *status)
+{
+    struct profile_options given = {.type = &types[0]};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &given) != 0)
+        return ms_error_nomem("the command line");
+    const char *output = given.common.output;
+    if ((!output || strcmp(output, "-") == 0) && isatty(STDOUT_FILENO))
+        return ms_error(MS_USAGE,
+                        "a profile is no text for a terminal; give it a file: -o FILE.pb.gz");
+    struct ms_session session;
+    MS_TRY(ms_session_open(&given.common, given.type->want, false, &session));
+    struct ms_profile profile;
+    struct ms_error *error = ms_profile_init(&profile);
+    if (!error)
+        error = make(&given, &session, &profile, status);
+    ms_profile_free(&profile);
+    ms_session_close(&session);
+    return error;
+}
