@@ -13,7 +13,7 @@
  *     MS_GO_EXPORT_FIELDS(spans, span_fields)
  */
 #define MS_GO_READERS(READER)                                                                                      \
-    READER(goroutines) READER(labels) READER(modules) READER(pointers) READER(roots) READER(spans) READER(stacks)
+    READER(goroutines) READER(labels) READER(leaked) READER(modules) READER(pointers) READER(roots) READER(spans) READER(stacks)
 
 struct ms_go_fields {
     const char *reader;
