@@ -100,6 +100,7 @@ ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *pr
 struct ms_goroutines_report {
     const struct ms_go_goroutines *all;
     struct ms_go_groups groups;
+    const bool *leaked; /* by goroutine: those that are not are left out; NULL: that was not asked */
     bool with_system; /* those of the runtime are in GROUPS */
     bool complete;
 };
@@ -107,8 +108,7 @@ struct ms_goroutines_report {
 ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_heap *heap, const struct ms_goroutines_report *report);
 /* Each one as the traceback of a panic shows it, which other tools read: nothing else. */
-void ms_goroutines_full_text(const struct ms_view *view, const struct ms_go_goroutines *all,
-                             bool system);
+void ms_goroutines_full_text(const struct ms_view *view, const struct ms_goroutines_report *report);
 ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **json);
 /* With LIST, each goroutine too. */
 ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
