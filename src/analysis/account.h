@@ -9,9 +9,10 @@ struct ms_cursor {
     const struct ms_image *image;
     const struct ms_region *region; /* NULL starts again from lower addresses */
     size_t run;
-    uint64_t *used; /* by region: resident bytes that are in some row already; owned by the caller */
+    uint64_t *used; /* by region and row: bytes that are in that row already; owned by the caller */
 };
-uint64_t ms_resident(struct ms_cursor *cursor, uint64_t start, uint64_t end);
+/* Those of [START, END), which ROW gets; the caller adds them to it. */
+uint64_t ms_resident(struct ms_cursor *cursor, enum ms_row row, uint64_t start, uint64_t end);
 
 /* The heap of a Go program and what its runtime keeps; memstats_go.c. */
 ms_result ms_account_go(const struct ms_go_heap *go, struct ms_cursor *cursor, struct ms_memstats *stats);

@@ -64,7 +64,7 @@ static void seek(struct ms_cursor *c, uint64_t address)
     c->run = 0;
 }
 
-uint64_t ms_resident(struct ms_cursor *c, uint64_t start, uint64_t end)
+uint64_t ms_resident(struct ms_cursor *c, enum ms_row row, uint64_t start, uint64_t end)
 {
     uint64_t sum = 0;
     while (start < end) {
@@ -81,7 +81,7 @@ uint64_t ms_resident(struct ms_cursor *c, uint64_t start, uint64_t end)
             if (!r->runs[i].swapped && to > from)
                 here += to - from;
         }
-        c->used[r - c->image->regions] += here;
+        c->used[(size_t)(r - c->image->regions) * MS_ROWS + row] += here;
         sum += here;
         start = until;
     }
@@ -127,8 +127,9 @@ static void account_free(struct ms_cursor *c, struct ms_memstats *stats, struct 
     trim_range(&first, &last);
     if (first >= end)
         first = last = end;
-    uint64_t pinned = ms_resident(c, start, first), whole = ms_resident(c, first, last);
-    pinned += ms_resident(c, last, end);
+    uint64_t pinned = ms_resident(c, MS_ROW_FREE_PINNED, start, first);
+    uint64_t whole = ms_resident(c, MS_ROW_FREE_TRIM, first, last);
+    pinned += ms_resident(c, MS_ROW_FREE_PINNED, last, end);
     stats->rows[MS_ROW_FREE_PINNED] += pinned;
     stats->rows[MS_ROW_FREE_TRIM] += whole;
     arena->resident[MS_CLASS_FREE] += pinned + whole;
@@ -149,8 +150,9 @@ static void account_segment(struct ms_heap *heap, struct ms_cursor *c, const str
         if (class == MS_CLASS_FREE) {
             account_free(c, stats, arena, chunk, until);
         } else {
-            uint64_t bytes = ms_resident(c, chunk, until);
-            stats->rows[class == MS_CLASS_LIVE ? row_of_live(heap, at) : row_of_class(class)] += bytes;
+            enum ms_row row = class == MS_CLASS_LIVE ? row_of_live(heap, at) : row_of_class(class);
+            uint64_t bytes = ms_resident(c, row, chunk, until);
+            stats->rows[row] += bytes;
             arena->resident[class] += bytes;
         }
         chunk = until;
@@ -170,27 +172,43 @@ static void account_heap(struct ms_scan *scan, struct ms_cursor *c, struct ms_me
         const struct ms_region *r = ms_image_region(c->image, heap->holes.items[i].start);
         c->region = NULL; /* these lie before the segments */
         if (r && r->kind == MS_REGION_ANON)
-            stats->rows[MS_ROW_OVERHEAD] += ms_resident(c, heap->holes.items[i].start, heap->holes.items[i].end);
+            stats->rows[MS_ROW_OVERHEAD] += ms_resident(c, MS_ROW_OVERHEAD, heap->holes.items[i].start, heap->holes.items[i].end);
     }
 }
 
 /* --- the rest ---------------------------------------------------------------------------------- */
 
-static void account_regions(const struct ms_scan *scan, struct ms_image *image, const uint64_t *used,
+/*
+ * The page of zeros, where memory was only read, is present but not in Rss: EXCESS bytes of what a region's rows
+ * USED. In live blocks, mostly; else in whatever the region has most of.
+ */
+static void take_zeros(uint64_t used[MS_ROWS], uint64_t excess, struct ms_memstats *stats)
+{
+    for (unsigned round = 0; round < MS_ROWS && excess; round++) {
+        unsigned most = MS_ROW_LIVE;
+        for (unsigned row = 0; row < MS_ROWS && !used[MS_ROW_LIVE]; row++)
+            most = used[row] > used[most] ? row : most;
+        uint64_t zeros = excess < used[most] ? excess : used[most];
+        stats->rows[most] -= zeros;
+        used[most] = 0;
+        excess -= zeros;
+    }
+}
+
+static void account_regions(const struct ms_scan *scan, struct ms_image *image, uint64_t *used,
                             const struct ms_go_heap *go, struct ms_memstats *stats)
 {
     for (size_t i = 0; i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
-        uint64_t rss = ms_region_rss(image, r);
-        if (rss >= used[i]) {
-            enum ms_row row = ms_region_row(scan, image, r);
-            stats->rows[go ? ms_go_region_row(go, r, row) : row] += rss - used[i];
+        uint64_t rss = ms_region_rss(image, r), sum = 0;
+        for (unsigned row = 0; row < MS_ROWS; row++)
+            sum += used[i * MS_ROWS + row];
+        if (rss < sum) {
+            take_zeros(&used[i * MS_ROWS], sum - rss, stats);
             continue;
         }
-        /* The page of zeros, where memory was only read, is present but not in Rss: in live blocks, mostly. */
-        uint64_t zeros = used[i] - rss;
-        uint64_t *from = &stats->rows[go && !stats->rows[MS_ROW_LIVE] ? MS_ROW_GO_LIVE : MS_ROW_LIVE];
-        *from -= zeros < *from ? zeros : *from;
+        enum ms_row row = ms_region_row(scan, image, r);
+        stats->rows[go ? ms_go_region_row(go, r, row) : row] += rss - sum;
     }
 }
 
@@ -241,7 +259,7 @@ ms_result ms_memstats(struct ms_scan *scan, struct ms_image *image, const struct
 {
     (void)reach; /* its marks are in the index; asking for it makes sure that they are there */
     *stats = (struct ms_memstats){.go = go_stats};
-    ms_auto_free uint64_t *used = calloc(image->region_count + 1, sizeof *used);
+    ms_auto_free uint64_t *used = calloc((image->region_count + 1) * MS_ROWS, sizeof *used);
     if (!used)
         return ms_error_nomem("the account");
     struct ms_cursor cursor = {.image = image, .used = used};

@@ -43,7 +43,7 @@ static void account_segment(const struct ms_go_heap *go, const struct ms_segment
         uint64_t until = next >= end ? s->end : ms_granule_address(heap, next);
         enum ms_row row = row_of(go, at, next);
         if (row != MS_ROWS && until > from)
-            stats->rows[row] += ms_resident(cursor, from, until);
+            stats->rows[row] += ms_resident(cursor, row, from, until);
         from = until;
     }
 }
@@ -81,7 +81,8 @@ ms_result ms_account_go(const struct ms_go_heap *go, struct ms_cursor *cursor, s
         /* A stack that a thread has of C lies in no span: its region is counted with others. */
         if (is_own(cursor->image, piece->start) &&
             (piece->use != MS_GO_MEMORY_STACKS || ms_go_heap_span(go, piece->start)))
-            stats->rows[row_of_use(piece->use)] += ms_resident(cursor, piece->start, piece->end);
+            stats->rows[row_of_use(piece->use)] +=
+                ms_resident(cursor, row_of_use(piece->use), piece->start, piece->end);
     }
     ms_go_memory_free(&memory);
     return NULL;
