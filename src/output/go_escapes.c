@@ -5,31 +5,22 @@
 #include "memscope/goescapes.h"
 #include "text.h"
 
-/* Columns that names get at least. */
-#define VARIABLE_WIDTH 20
-#define TYPE_WIDTH     28
-
-/* Writes NAME and blanks up to WIDTH. */
-static void write_column(FILE *out, const char *name, int width)
-{
-    name = name ? name : "?";
-    ms_write_name(out, name);
-    int rest = width - (int)strlen(name);
-    fprintf(out, "%*s", rest > 1 ? rest : 1, "");
-}
+/* Characters that the names of variables get at least. */
+#define VARIABLE_WIDTH 24
 
 static void write_escape(const struct ms_view *view, const struct ms_go_escape *escape)
 {
     char size[16];
+    int rest = VARIABLE_WIDTH - (int)strlen(escape->variable);
     fputs("    ", view->out);
-    write_column(view->out, escape->variable, VARIABLE_WIDTH);
-    write_column(view->out, escape->type, TYPE_WIDTH);
-    fprintf(view->out, "%10s  ", escape->size ? ms_size_text(escape->size, size) : "-");
+    ms_write_name(view->out, escape->variable);
+    fprintf(view->out, "%*s%10s  ", rest > 0 ? rest : 0, "", escape->size ? ms_size_text(escape->size, size) : "-");
+    ms_write_name(view->out, escape->type ? escape->type : "?");
+    fputs("  ", view->out);
     ms_write_name(view->out, escape->file ? escape->file : "?");
     fprintf(view->out, ":%d", escape->line);
     if (escape->copies > 1)
-        fprintf(view->out, "  (in %llu functions, by inlining)",
-                (unsigned long long)escape->copies);
+        fprintf(view->out, " (in %llu functions, by inlining)", (unsigned long long)escape->copies);
     putc('\n', view->out);
 }
 
@@ -55,8 +46,7 @@ static void write_list(const struct ms_view *view, const struct ms_go_escapes *e
             ms_style_end(view);
             putc('\n', view->out);
         }
-        if (!same_package || strcmp(last->function, escape->function) != 0 ||
-            last->inlined != escape->inlined)
+        if (!same_package || strcmp(last->function, escape->function) != 0 || last->inlined != escape->inlined)
             write_function(view, escape);
         write_escape(view, escape);
         last = escape;
@@ -67,20 +57,17 @@ static size_t count_packages(const struct ms_go_escapes *escapes)
 {
     size_t count = 0;
     for (size_t i = 0; i < escapes->list.count; i++)
-        count += i == 0 ||
-                 strcmp(escapes->list.items[i - 1].package, escapes->list.items[i].package) != 0;
+        count += i == 0 || strcmp(escapes->list.items[i - 1].package, escapes->list.items[i].package) != 0;
     return count;
 }
 
-void ms_escapes_text(const struct ms_view *view, const char *target,
-                     const struct ms_go_escapes *escapes)
+void ms_escapes_text(const struct ms_view *view, const char *target, const struct ms_go_escapes *escapes)
 {
     char count[32], packages[32];
     ms_write_name(view->out, target);
     fprintf(view->out, ": the compiler moved %s variable%s to the heap, in %s package%s\n",
             ms_count_text(escapes->list.count, count), escapes->list.count == 1 ? "" : "s",
-            ms_count_text(count_packages(escapes), packages),
-            count_packages(escapes) == 1 ? "" : "s");
+            ms_count_text(count_packages(escapes), packages), count_packages(escapes) == 1 ? "" : "s");
     if (!view->quiet)
         write_list(view, escapes);
     if (!escapes->complete)
@@ -100,8 +87,7 @@ static json_t *escape_json(const struct ms_go_escape *escape)
     return ms_json_with(object, "inlined", json_boolean(escape->inlined));
 }
 
-ms_result ms_escapes_json_write(const struct ms_view *view, const char *target,
-                                const struct ms_go_escapes *escapes)
+ms_result ms_escapes_json_write(const struct ms_view *view, const char *target, const struct ms_go_escapes *escapes)
 {
     static const struct ms_heap no_heap;
     const struct ms_image file = {.exe = (char *)target};
@@ -109,8 +95,7 @@ ms_result ms_escapes_json_write(const struct ms_view *view, const char *target,
     for (size_t i = 0; i < escapes->list.count; i++)
         list = ms_json_with_item(list, escape_json(&escapes->list.items[i]));
     json_t *body = ms_json_with(json_object(), "variables", list);
-    json_t *document =
-        ms_json_document(ms_json_envelope(&file, &no_heap), escapes->complete, "escapes", body);
+    json_t *document = ms_json_document(ms_json_envelope(&file, &no_heap), escapes->complete, "escapes", body);
     if (!document)
         return ms_error_nomem("the report");
     json_dumpf(document, view->out, MS_JSON_FLAGS);

@@ -167,6 +167,20 @@ def of_a_stripped_program(version):
     check_program(golang.go_program("profile", version, ["-ldflags=-s -w"]), "twice", 20, 1, 100)
 
 
+@test
+def of_a_core():
+    target, directory = start(golang.go_program("profile"), "twice", 20, 512)
+    core = os.path.join(harness.scratch(), "core")
+    subprocess.run([harness.tool("gcore"), "-o", core, str(target.pid)], check=True,
+                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    core += ".%d" % target.pid
+    path = os.path.join(harness.scratch(), "core.pb.gz")
+    harness.memscope("profile", "-o", path, core, expect=0)
+    check_equal(target.ask("go"), "written", "what the target said")
+    compare(Profile(path), Profile(directory + "/heap"))
+    os.unlink(core)
+
+
 def poke(target, program, offset, value):
     """
     Writes a word into the newest bucket: OFFSET 8 is allnext, 16 typ, 40 nstk. None is its own address.
