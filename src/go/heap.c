@@ -147,7 +147,8 @@ static struct ms_error *take_roots(struct ms_go_builder *b)
     struct ms_root *roots = reallocarray(scan->roots, b->roots.count + 1, sizeof *roots);
     if (!roots)
         return ms_error_nomem("the roots");
-    memcpy(roots, b->roots.items, b->roots.count * sizeof *roots);
+    if (b->roots.count)
+        memcpy(roots, b->roots.items, b->roots.count * sizeof *roots);
     scan->roots = roots;
     scan->root_count = b->roots.count;
     return NULL;

@@ -7,7 +7,8 @@
 
 #define PIECE           (64u << 10)
 #define ROOTS_DATA_MOST (1ull << 36) /* bytes of data of a module that are believed */
-#define LIST_MOST       (1u << 24)   /* blocks of a list, goroutines, threads */
+#define BLOCKS_MOST     (1u << 16)   /* of queued finalizers or cleanups, of some 100 each */
+#define LIST_MOST       (1u << 20)   /* blocks of a list, goroutines, threads */
 #define FINALIZER_WORDS 5u           /* struct finalizer: fn, arg, nret, fint, ot */
 
 struct layout {
@@ -113,7 +114,7 @@ static struct ms_error *add_queued_finalizers(struct reader *r)
 {
     const struct layout *l = &r->layout;
     static const uint8_t mask[] = {0x1b}; /* finptrmask: all words but nret */
-    uint64_t block = global_word(r, "runtime.allfin"), left = LIST_MOST;
+    uint64_t block = global_word(r, "runtime.allfin"), left = BLOCKS_MOST;
     for (; block && left; left--, block = get(r, block, l->final_next)) {
         uint64_t count = get(r, block, l->final_count), most = l->final_list.size / l->finalizer.size;
         for (uint64_t i = 0; i < count && i < most; i++)
@@ -126,7 +127,7 @@ static struct ms_error *add_queued_finalizers(struct reader *r)
 static struct ms_error *add_queued_cleanups(struct reader *r)
 {
     const struct layout *l = &r->layout;
-    uint64_t queue = ms_go_global(r->b->go, "runtime.gcCleanups"), left = LIST_MOST;
+    uint64_t queue = ms_go_global(r->b->go, "runtime.gcCleanups"), left = BLOCKS_MOST;
     const uint64_t size = l->cleanup.size ? l->cleanup.size : 8;
     if (!queue || !l->cleanup_all.size)
         return NULL;
@@ -201,6 +202,8 @@ static struct ms_error *find_machines(struct taker *t)
             thread++;
         if (thread == end)
             continue;
+        if (t->machines.count == r->b->image->thread_count)
+            return NULL;
         struct machine *machine = ms_vector_add(&t->machines);
         if (!machine)
             return ms_error_nomem("the threads");

@@ -16,6 +16,8 @@ from harness import Target, cases, check, check_equal, memscope, test
 
 GOHEAP = os.path.join(os.path.dirname(harness.MEMSCOPE), "tests", "e2e", "goheap")
 OBJECTS = 20000
+STRIPPED = "-ldflags=-s -w"
+ENDS = (golang.versions()[0], golang.versions()[-1])
 ROUNDS = 6 if os.environ.get("SANITIZERS") == "yes" else 15
 TRUTH = re.compile(r'^"(.*)" (\d+) (\d+)$')
 
@@ -66,9 +68,10 @@ def addresses_of(target):
     return [said.address for said in truths(target, "object") + truths(target, "dead")]
 
 
-@cases(*golang.versions())
-def objects_alive_and_dead(version):
-    program = golang.go_program("heap", version)
+@cases(*((version,) for version in golang.versions()), *((version, STRIPPED) for version in ENDS))
+def objects_alive_and_dead(case):
+    version, *flags = case
+    program = golang.go_program("heap", version, flags)
     for attempt in range(3):  # something of the runtime may run after it has counted
         with Target([program, str(OBJECTS)]) as target:
             found = read_heap(target, addresses_of(target))
@@ -99,6 +102,14 @@ def while_the_collector_works(version):
             seen.add(found["marking"])
             check(found["reachable"][0] >= OBJECTS, "%d objects are reachable" % found["reachable"][0])
         target.check_unharmed()
+
+
+@cases(*golang.versions())
+def before_any_collection(version):
+    """From 1.24 on the collector makes the masks of big types when it first needs them."""
+    with Target([golang.go_program("heap", version), "-early", str(OBJECTS)]) as target:
+        found = read_heap(target, addresses_of(target))
+        check_truths(target, found, but=("dead", "dead's", "hidden", "scalar"))
 
 
 @cases(*golang.versions())
@@ -141,7 +152,7 @@ def core():
             check_equal(core_heap[key], live[key], key)
 
 
-@cases(golang.versions()[0], golang.versions()[-1])
+@cases(*ENDS)
 def blocks_of_c(version):
     """What C code has lost is a leak; what Go's objects and variables hold is none."""
     with Target([golang.go_program("cleak", version, cgo=True)]) as target:
