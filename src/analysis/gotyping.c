@@ -23,6 +23,9 @@ static const uint16_t classes[] = {
 /* An array is pinned by slices of it when it is so big and they reach no more than this part of it. */
 #define PIN_MIN   4096u
 #define PIN_PART  4u
+/* So many goroutines are asked for their locals; the rest of a pool looks like the first ones. */
+#define GOROUTINES_MAX 1000u
+#define FRAMES_MAX 200u
 #define PINS_MAX  100u /* those that keep most for nothing; each is looked for in the whole index */
 #define CALLS_MAX 32u
 
@@ -584,6 +587,63 @@ static struct ms_error *seed_roots(struct ms_go_typing *g)
     return error;
 }
 
+/* What LOCAL claims by those of the COUNT roots, sorted by address, that lie in it. */
+static void seed_local(struct ms_go_typing *g, const struct ms_local *local, const struct ms_root **roots, size_t count)
+{
+    size_t low = 0, high = count;
+    if (!local->address || !local->type)
+        return;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (roots[middle]->address < local->address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, local->type);
+    for (; low < count && roots[low]->address - local->address < shape->type->size; low++) {
+        const struct ms_go_link *link = ms_go_shape_link(shape, roots[low]->address - local->address);
+        if (link)
+            claim_link(g, link, local->address, false);
+    }
+}
+
+static struct ms_error *seed_stack(struct ms_go_typing *g, const struct ms_go_goroutine *goroutine,
+                                   const struct ms_root **roots, size_t count)
+{
+    struct ms_stack stack = {0};
+    struct ms_go_unwinder unwinder;
+    struct ms_error *error = NULL;
+    if (!ms_go_unwind(g->heap->goroutines, goroutine, &unwinder))
+        return NULL;
+    for (; unwinder.valid && !error && unwinder.index < FRAMES_MAX; ms_go_unwind_next(&unwinder))
+        error = ms_add_frame(g->shapes.types, unwinder.frame.call, unwinder.frame.sp, unwinder.frame.fp, &stack);
+    for (size_t i = 0; !error && i < stack.frames.count; i++)
+        for (size_t k = 0; k < stack.frames.items[i].locals.count; k++)
+            seed_local(g, &stack.frames.items[i].locals.items[k], roots, count);
+    ms_stack_free(&stack);
+    return error;
+}
+
+/* The words that the collector takes for pointers, by the variables that they are. */
+static struct ms_error *seed_locals(struct ms_go_typing *g)
+{
+    const struct ms_scan *scan = g->t->scan;
+    ms_auto_free const struct ms_root **roots = calloc(scan->root_count + 1, sizeof *roots);
+    size_t count = 0;
+    if (!roots)
+        return ms_error_nomem("the types of variables");
+    for (size_t i = 0; i < scan->root_count; i++)
+        if (scan->roots[i].kind == MS_ROOT_GOROUTINE && scan->roots[i].address >= MS_PAGE)
+            roots[count++] = &scan->roots[i];
+    if (count)
+        qsort(roots, count, sizeof *roots, compare_roots);
+    const struct ms_go_goroutines *all = g->heap->goroutines;
+    for (size_t i = 0; count && all && i < all->list.count && i < GOROUTINES_MAX; i++)
+        MS_TRY(seed_stack(g, &all->list.items[i], roots, count));
+    return NULL;
+}
+
 static uint64_t typed_blocks(const struct ms_typing *t)
 {
     uint64_t count = 0;
@@ -605,6 +665,9 @@ static struct ms_error *find_all(struct ms_go_typing *g)
     MS_TRY(settle(g));
     if (g->t->scope == MS_TYPE_ALL)
         MS_TRY(seed_roots(g));
+    MS_TRY(settle(g));
+    if (g->t->scope == MS_TYPE_ALL && ms_types_known(g->shapes.types, g->heap->go->modules.items[0].text.start))
+        MS_TRY(seed_locals(g));
     MS_TRY(settle(g));
     uint64_t before = 0, typed = typed_blocks(g->t);
     for (unsigned round = 0; round < ROUNDS_MAX && typed != before; round++) {
