@@ -587,22 +587,57 @@ static struct ms_error *seed_roots(struct ms_go_typing *g)
     return error;
 }
 
-/* What LOCAL claims by those of the COUNT roots, sorted by address, that lie in it. */
-static void seed_local(struct ms_go_typing *g, const struct ms_local *local, const struct ms_root **roots, size_t count)
+/* The first of COUNT roots, sorted by address, from ADDRESS on. */
+static size_t first_root_from(const struct ms_root **roots, size_t count, uint64_t address)
 {
-    size_t low = 0, high = count;
-    if (!local->address || !local->type)
-        return;
-    while (low < high) {
-        const size_t middle = (low + high) / 2;
-        if (roots[middle]->address < local->address)
+    size_t low = 0;
+    while (low < count) {
+        const size_t middle = (low + count) / 2;
+        if (roots[middle]->address < address)
             low = middle + 1;
         else
-            high = middle;
+            count = middle;
+    }
+    return low;
+}
+
+/* Of a local in pieces only the first word is known: it counts when the collector knows it in that frame. */
+static void seed_piece(struct ms_go_typing *g, const struct ms_frame *frame, const struct ms_local *local,
+                       const struct ms_root **roots, size_t count)
+{
+    const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, local->type);
+    const struct ms_go_link *link = ms_go_shape_link(shape, 0);
+    bool live = false;
+    uint64_t word;
+    for (size_t i = first_root_from(roots, count, frame->sp); i < count && roots[i]->address < frame->cfa; i++)
+        live |= read_word(g, roots[i]->address, &word) && word == local->value;
+    if (!live || !link)
+        return;
+    if (link->how == MS_GO_LINK_VALUE && link->to)
+        claim_values(g, local->value, link->to, 1, false);
+    else if (link->how == MS_GO_LINK_SLICE && link->to)
+        claim_values(g, local->value, link->to, 0, false);
+    else if (link->how == MS_GO_LINK_STRUCTURE && link->to)
+        claim_structure(g, link->to, link->owner, local->value, false);
+    else if (link->how == MS_GO_LINK_FUNCTION)
+        claim_closure(g, local->value);
+}
+
+/* What LOCAL of FRAME claims by those of the roots that lie in it. */
+static void seed_local(struct ms_go_typing *g, const struct ms_frame *frame, const struct ms_local *local,
+                       const struct ms_root **roots, size_t count)
+{
+    if (!local->type)
+        return;
+    if (!local->address) {
+        if (local->valued && local->value)
+            seed_piece(g, frame, local, roots, count);
+        return;
     }
     const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, local->type);
-    for (; low < count && roots[low]->address - local->address < shape->type->size; low++) {
-        const struct ms_go_link *link = ms_go_shape_link(shape, roots[low]->address - local->address);
+    for (size_t i = first_root_from(roots, count, local->address);
+         i < count && roots[i]->address - local->address < shape->type->size; i++) {
+        const struct ms_go_link *link = ms_go_shape_link(shape, roots[i]->address - local->address);
         if (link)
             claim_link(g, link, local->address, false);
     }
@@ -620,7 +655,7 @@ static struct ms_error *seed_stack(struct ms_go_typing *g, const struct ms_go_go
         error = ms_add_frame(g->shapes.types, unwinder.frame.call, unwinder.frame.sp, unwinder.frame.fp, &stack);
     for (size_t i = 0; !error && i < stack.frames.count; i++)
         for (size_t k = 0; k < stack.frames.items[i].locals.count; k++)
-            seed_local(g, &stack.frames.items[i].locals.items[k], roots, count);
+            seed_local(g, &stack.frames.items[i], &stack.frames.items[i].locals.items[k], roots, count);
     ms_stack_free(&stack);
     return error;
 }
