@@ -50,6 +50,12 @@ struct ms_stack {
 ms_result ms_unwind(struct ms_types *types, const struct ms_thread *thread, bool locals, struct ms_stack *stack);
 void ms_stack_free(struct ms_stack *stack);
 
+/*
+ * Adds the function at PC to STACK, what is inlined there before it, with their locals as far as they are in memory:
+ * for stacks that others unwind. Its part of the stack is from SP to CFA, which is its caller's stack pointer.
+ */
+ms_result ms_add_frame(struct ms_types *types, uint64_t pc, uint64_t sp, uint64_t cfa, struct ms_stack *stack);
+
 /* A local that a word of the target belongs to. */
 struct ms_local_place {
     const struct ms_local *local; /* NULL: none */

@@ -23,6 +23,9 @@ static const uint16_t classes[] = {
 /* An array is pinned by slices of it when it is so big and they reach no more than this part of it. */
 #define PIN_MIN   4096u
 #define PIN_PART  4u
+/* So many goroutines are asked for their locals; the rest of a pool looks like the first ones. */
+#define GOROUTINES_MAX 1000u
+#define FRAMES_MAX 200u
 #define PINS_MAX  100u /* those that keep most for nothing; each is looked for in the whole index */
 #define CALLS_MAX 32u
 
@@ -584,6 +587,98 @@ static struct ms_error *seed_roots(struct ms_go_typing *g)
     return error;
 }
 
+/* The first of COUNT roots, sorted by address, from ADDRESS on. */
+static size_t first_root_from(const struct ms_root **roots, size_t count, uint64_t address)
+{
+    size_t low = 0;
+    while (low < count) {
+        const size_t middle = (low + count) / 2;
+        if (roots[middle]->address < address)
+            low = middle + 1;
+        else
+            count = middle;
+    }
+    return low;
+}
+
+/* Of a local in pieces only the first word is known: it counts when the collector knows it in that frame. */
+static void seed_piece(struct ms_go_typing *g, const struct ms_frame *frame, const struct ms_local *local,
+                       const struct ms_root **roots, size_t count)
+{
+    const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, local->type);
+    const struct ms_go_link *link = ms_go_shape_link(shape, 0);
+    bool live = false;
+    uint64_t word;
+    for (size_t i = first_root_from(roots, count, frame->sp); i < count && roots[i]->address < frame->cfa; i++)
+        live |= read_word(g, roots[i]->address, &word) && word == local->value;
+    if (!live || !link)
+        return;
+    if (link->how == MS_GO_LINK_VALUE && link->to)
+        claim_values(g, local->value, link->to, 1, false);
+    else if (link->how == MS_GO_LINK_SLICE && link->to)
+        claim_values(g, local->value, link->to, 0, false);
+    else if (link->how == MS_GO_LINK_STRUCTURE && link->to)
+        claim_structure(g, link->to, link->owner, local->value, false);
+    else if (link->how == MS_GO_LINK_FUNCTION)
+        claim_closure(g, local->value);
+}
+
+/* What LOCAL of FRAME claims by those of the roots that lie in it. */
+static void seed_local(struct ms_go_typing *g, const struct ms_frame *frame, const struct ms_local *local,
+                       const struct ms_root **roots, size_t count)
+{
+    if (!local->type)
+        return;
+    if (!local->address) {
+        if (local->valued && local->value)
+            seed_piece(g, frame, local, roots, count);
+        return;
+    }
+    const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, local->type);
+    for (size_t i = first_root_from(roots, count, local->address);
+         i < count && roots[i]->address - local->address < shape->type->size; i++) {
+        const struct ms_go_link *link = ms_go_shape_link(shape, roots[i]->address - local->address);
+        if (link)
+            claim_link(g, link, local->address, false);
+    }
+}
+
+static struct ms_error *seed_stack(struct ms_go_typing *g, const struct ms_go_goroutine *goroutine,
+                                   const struct ms_root **roots, size_t count)
+{
+    struct ms_stack stack = {0};
+    struct ms_go_unwinder unwinder;
+    struct ms_error *error = NULL;
+    if (!ms_go_unwind(g->heap->goroutines, goroutine, &unwinder))
+        return NULL;
+    for (; unwinder.valid && !error && unwinder.index < FRAMES_MAX; ms_go_unwind_next(&unwinder))
+        error = ms_add_frame(g->shapes.types, unwinder.frame.call, unwinder.frame.sp, unwinder.frame.fp, &stack);
+    for (size_t i = 0; !error && i < stack.frames.count; i++)
+        for (size_t k = 0; k < stack.frames.items[i].locals.count; k++)
+            seed_local(g, &stack.frames.items[i], &stack.frames.items[i].locals.items[k], roots, count);
+    ms_stack_free(&stack);
+    return error;
+}
+
+/* The words that the collector takes for pointers, by the variables that they are. */
+static struct ms_error *seed_locals(struct ms_go_typing *g)
+{
+    const struct ms_scan *scan = g->t->scan;
+    ms_auto_free const struct ms_root **roots = calloc(scan->root_count + 1, sizeof *roots);
+    size_t count = 0;
+    if (!roots)
+        return ms_error_nomem("the types of variables");
+    for (size_t i = 0; i < scan->root_count; i++)
+        if (scan->roots[i].kind == MS_ROOT_GOROUTINE && scan->roots[i].address >= MS_PAGE)
+            roots[count++] = &scan->roots[i];
+    if (count)
+        qsort(roots, count, sizeof *roots, compare_roots);
+    const struct ms_go_goroutines *all = g->heap->goroutines;
+    for (size_t i = 0; count && all && i < all->list.count && i < GOROUTINES_MAX; i++)
+        MS_TRY(seed_stack(g, &all->list.items[i], roots, count));
+    return NULL;
+}
+
 static uint64_t typed_blocks(const struct ms_typing *t)
 {
     uint64_t count = 0;
@@ -605,6 +700,9 @@ static struct ms_error *find_all(struct ms_go_typing *g)
     MS_TRY(settle(g));
     if (g->t->scope == MS_TYPE_ALL)
         MS_TRY(seed_roots(g));
+    MS_TRY(settle(g));
+    if (g->t->scope == MS_TYPE_ALL && ms_types_known(g->shapes.types, g->heap->go->modules.items[0].text.start))
+        MS_TRY(seed_locals(g));
     MS_TRY(settle(g));
     uint64_t before = 0, typed = typed_blocks(g->t);
     for (unsigned round = 0; round < ROUNDS_MAX && typed != before; round++) {

@@ -370,6 +370,38 @@ static bool find_frame(const struct ms_go_goroutines *goroutines, const struct m
     return false;
 }
 
+/* A local of which only the first word is known, and that word is at ADDRESS. */
+static struct ms_local_place local_with_value(const struct ms_names *n, const struct ms_stack *stack, uint64_t address)
+{
+    uint64_t word;
+    if (!ms_image_read_word(n->image, address, &word) || !word)
+        return (struct ms_local_place){0};
+    for (size_t i = 0; i < stack->frames.count; i++)
+        for (size_t k = 0; k < stack->frames.items[i].locals.count; k++) {
+            const struct ms_local *local = &stack->frames.items[i].locals.items[k];
+            if (!local->address && local->valued && local->value == word)
+                return (struct ms_local_place){local, i, 0};
+        }
+    return (struct ms_local_place){0};
+}
+
+/* Sets the variable of PLACE, which is at ADDRESS of a goroutine's FRAME, when debug information tells it. */
+static struct ms_error *take_go_local(struct ms_names *n, const struct ms_go_frame *frame, uint64_t address,
+                                      struct ms_place *place)
+{
+    struct ms_stack stack = {0};
+    if (!n->types)
+        return NULL;
+    struct ms_error *error = ms_add_frame(n->types, frame->call, frame->sp, frame->fp, &stack);
+    struct ms_local_place where = ms_local_at(&stack, address);
+    if (!where.local)
+        where = local_with_value(n, &stack, address);
+    if (!error && where.local)
+        error = take_local(n, &where, place);
+    ms_stack_free(&stack);
+    return error;
+}
+
 static struct ms_error *name_goroutine(struct ms_names *n, struct ms_place *place, const struct ms_root *root)
 {
     const struct ms_go_goroutines *goroutines = n->scan->go->goroutines;
@@ -388,6 +420,10 @@ static struct ms_error *name_goroutine(struct ms_names *n, struct ms_place *plac
     place->offset = (int64_t)(root->address - unwinder.frame.sp);
     if (ms_go_calls_at(goroutines->functions, unwinder.frame.call, &call, 1) && call.function)
         place->function = call.function;
+    MS_TRY(take_go_local(n, &unwinder.frame, root->address, place));
+    if (place->variable)
+        return say(place, "goroutine %" PRIu64 " frame %d %s %s %s", goroutine->id, place->frame,
+                   call.function ? call.function : "?", place->parameter ? "parameter" : "local", place->variable);
     return say(place, "goroutine %" PRIu64 " frame %d %s stack%s", goroutine->id, place->frame,
                call.function ? call.function : "?", signed_text(place->offset, offset));
 }

@@ -164,6 +164,22 @@ ms_result ms_unwind(struct ms_types *types, const struct ms_thread *thread, bool
     return error;
 }
 
+ms_result ms_add_frame(struct ms_types *types, uint64_t pc, uint64_t sp, uint64_t cfa, struct ms_stack *stack)
+{
+    struct builder *b = calloc(1, sizeof *b);
+    struct ms_call *call = calloc(1, sizeof *call);
+    struct ms_error *error = b && call ? NULL : ms_error_nomem("the stack of a thread");
+    if (!error) {
+        *b = (struct builder){.types = types, .stack = stack, .locals = true};
+        *call = (struct ms_call){.pc = pc, .at = pc, .cfa = cfa};
+        call->registers.value[MS_DWARF_RSP] = sp;
+        error = add_call(b, call);
+    }
+    free(call);
+    free(b);
+    return error;
+}
+
 void ms_stack_free(struct ms_stack *stack)
 {
     for (size_t i = 0; i < stack->frames.count; i++)

@@ -93,6 +93,46 @@ ms_result ms_types_read_all(struct ms_types *t, ms_size_filter *wanted, void *co
     return NULL;
 }
 
+/* None of this is asked for but of Go heaps. */
+const struct ms_type *ms_type_add(struct ms_types *t, const struct ms_type_plan *plan)
+{
+    (void)t;
+    (void)plan;
+    return NULL;
+}
+
+void ms_type_set_members(struct ms_types *t, const struct ms_type *type, const struct ms_member *list, size_t count)
+{
+    (void)t;
+    (void)type;
+    (void)list;
+    (void)count;
+}
+
+struct ms_type_go_marks ms_type_go_marks(struct ms_types *t, const struct ms_type *type)
+{
+    (void)t;
+    (void)type;
+    return (struct ms_type_go_marks){0};
+}
+
+bool ms_types_known(struct ms_types *t, uint64_t address)
+{
+    (void)t;
+    (void)address;
+    return false;
+}
+
+ms_result ms_add_frame(struct ms_types *t, uint64_t pc, uint64_t sp, uint64_t cfa, struct ms_stack *stack)
+{
+    (void)t;
+    (void)pc;
+    (void)sp;
+    (void)cfa;
+    (void)stack;
+    return NULL;
+}
+
 /* The variable I is the word DATA + 64 * I and those behind it. */
 ms_result ms_types_find(struct ms_types *t, const uint64_t *addresses, size_t count, struct ms_place_type *places)
 {
