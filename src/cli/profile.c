@@ -159,7 +159,7 @@ static ms_result fill_from_goroutines(struct ms_session *session, struct ms_go_f
     struct ms_go_goroutines *goroutines;
     MS_TRY(ms_go_goroutines_new(session->go, functions, &goroutines));
     struct ms_go_groups groups = {0};
-    struct ms_error *error = ms_go_group(goroutines, false, &groups);
+    struct ms_error *error = ms_go_group(goroutines, false, NULL, &groups);
     if (!error)
         error = ms_go_goroutine_profile(goroutines, &groups, profile);
     if (goroutines->unreadable || groups.incomplete) {

@@ -173,7 +173,7 @@ ms_result ms_add_frame(struct ms_types *types, uint64_t pc, uint64_t sp, uint64_
         *b = (struct builder){.types = types, .stack = stack, .locals = true};
         *call = (struct ms_call){.pc = pc, .at = pc, .cfa = cfa};
         call->registers.value[MS_DWARF_RSP] = sp;
-        error = add_call(b, call);
+        error = add_call(b, call, 0);
     }
     free(call);
     free(b);
