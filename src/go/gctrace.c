@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "layout.h"
 #include "memscope/live.h"
 
 /* src/runtime/mgc.go (gcStart, gcMarkTermination), mgcpacer.go, mstats.go. */
@@ -49,6 +50,7 @@ static const struct ms_go_field fields[] = {
     FIELD("runtime.mstats", "pause_ns", pause_ns),
     FIELD("runtime.mstats", "pause_end", pause_end),
 };
+MS_GO_EXPORT_FIELDS(gctrace, fields)
 
 #define STRUCTURE_MOST 8192u /* bytes of runtime.work, and of runtime.gcController */
 #define PAUSES         256u  /* of the rings in runtime.mstats */

@@ -12,7 +12,9 @@
  *
  *     MS_GO_EXPORT_FIELDS(spans, span_fields)
  */
-#define MS_GO_READERS(READER) READER(modules) READER(pointers) READER(roots) READER(spans)
+#define MS_GO_READERS(READER)                                                                      \
+    READER(modules) READER(pointers) READER(roots) READER(spans)                                   \
+    READER(stats) READER(stat_spans) READER(memory) READER(gctrace)
 
 struct ms_go_fields {
     const char *reader;

@@ -1,6 +1,7 @@
 /* The spans of the Go heap, as far as statistics need them. */
 #include <string.h>
 
+#include "layout.h"
 #include "stats.h"
 
 #define FIELD(type, path, into) MS_GO_FIELD(struct ms_go_span_layout, type, path, into)
@@ -18,6 +19,7 @@ static const struct ms_go_field fields[] = {
     FIELD("runtime.mheap", "allspans", all),
     FIELD("runtime.mheap", "sweepgen", heap_sweepgen),
 };
+MS_GO_EXPORT_FIELDS(stat_spans, fields)
 
 #define GO_PAGE    8192u /* src/runtime/sizeclasses.go, _PageSize */
 #define SPAN_BYTES 1024u /* an mspan is never larger */
