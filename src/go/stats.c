@@ -144,14 +144,9 @@ static ms_result find_globals(struct reading *r)
         const char *name;
         uint64_t *address;
     } wanted[] = {
-        {"runtime.allp", &other},
-        {"runtime.gomaxprocs", &other},
-        {"runtime.gcphase", &other},
-        {"runtime.sweep", &other},
-        {"runtime.memstats", &r->memstats},
-        {"runtime.gcController", &r->control},
-        {"runtime.mheap_", &r->heap},
-        {"runtime.work", &r->work},
+        {"runtime.allp", &other},     {"runtime.gomaxprocs", &other},     {"runtime.gcphase", &other},
+        {"runtime.sweep", &other},    {"runtime.memstats", &r->memstats}, {"runtime.gcController", &r->control},
+        {"runtime.mheap_", &r->heap}, {"runtime.work", &r->work},
     };
     uint8_t byte;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -516,7 +511,6 @@ ms_result ms_go_read_stats(struct ms_go *go, struct ms_go_stats *stats)
     read_pacing(&r, &stats->pacing);
     ms_go_stat_spans_free(&r.spans);
     if (failed)
-        return ms_error(MS_TARGET, "%s: some counters of its Go runtime cannot be read",
-                        go->image->origin);
+        return ms_error(MS_TARGET, "%s: some counters of its Go runtime cannot be read", go->image->origin);
     return NULL;
 }
