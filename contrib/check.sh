@@ -12,10 +12,10 @@ work=${MEMSCOPE_CHECK_DIR:-$top/build-check}
 source=$work/source
 jobs=$(nproc)
 
-test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git golang-go libc6-dbg libclang-rt-14-dev
-    libcmocka-dev llvm memcached nginx-light nodejs openssh-client openssh-server perl postgresql procps
-    python3 redis-server rustc strace tmux util-linux valgrind"
-program_packages="dpkg-dev libevent-dev python3-dbg zlib1g-dev" # for the step `programs`
+test_packages="binutils clang clang-tidy cppcheck dwz elfutils g++ gdb git golang-go libc++-dev libc++abi-dev libc6-dbg
+    libclang-rt-14-dev libcmocka-dev libsqlite3-dev libssl-dev llvm memcached nginx-light nodejs openssh-client
+    openssh-server perl postgresql procps python3 redis-server rustc strace tmux util-linux valgrind zlib1g-dev"
+program_packages="dpkg-dev libevent-dev python3-dbg" # for the step `programs`
 
 passed=0 failed=0 skipped=0
 

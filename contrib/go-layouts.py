@@ -23,10 +23,11 @@ import json  # noqa: E402
 TABLE = os.path.join(TOP, "src", "go", "layout_table.c")
 PROGRAMS = ("busy",)  # between them, all types that readers ask for
 
-HEAD = """/* Layouts of the runtime's structures by version of Go: made by contrib/go-layouts.py, not by hand. */
+HEAD = """/* Layouts of the runtime by version of Go: made by contrib/go-layouts.py, not by hand. */
 #include "layout.h"
 
-/* Made with %s. */
+/* Made with
+ * %s. */
 const unsigned ms_go_first_known = %d, ms_go_last_known = %d;
 
 /* clang-format off */

@@ -19,6 +19,7 @@ struct ms_span {
     uint64_t start, end; /* page-aligned, half-open, inside one region */
     uint32_t tag;        /* the consumer's own */
     bool keep;           /* keep its bytes in a lean image too */
+    bool sparse;         /* zeros mean nothing: windows may leave out what is not present */
 };
 struct ms_spans {
     MS_VECTOR(struct ms_span) list;

@@ -25,14 +25,14 @@ enum ms_go_status {
 
 /* Strings live as long as the goroutines they are of. */
 struct ms_go_goroutine {
-    uint64_t address;    /* of its g */
-    uint64_t id, parent; /* goid; of what made it (1.21 and later), else 0 */
-    uint8_t status;      /* enum ms_go_status; no dead ones are listed */
-    bool scanned;        /* the collector holds it just now */
-    bool durable;        /* waits for its synctest bubble alone, and its state does not say so */
-    bool system;         /* of the runtime: left out of tracebacks and profiles */
-    bool locked;         /* runtime.LockOSThread() */
-    const char *state;   /* "running", "chan receive", …: as tracebacks say it */
+    uint64_t address;        /* of its g */
+    uint64_t id, parent;     /* goid; of what made it (1.21 and later), else 0 */
+    uint8_t status;          /* enum ms_go_status; no dead ones are listed */
+    bool scanned;            /* the collector holds it just now */
+    bool durable;            /* waits for its synctest bubble alone, and its state does not say so */
+    bool system;             /* of the runtime: left out of tracebacks and profiles */
+    bool locked;             /* runtime.LockOSThread() */
+    const char *state;       /* "running", "chan receive", …: as tracebacks say it */
     const char *wait_reason; /* when it waits: the same; else NULL */
     uint64_t waited_ns;      /* about how long it waits; the collector looks; 0: not known */
     uint64_t created_at;     /* return address of the go statement */
@@ -70,8 +70,8 @@ struct ms_go_labels {
     MS_VECTOR(struct ms_go_label) list; /* by key */
 };
 /* The labels of a goroutine; free with ms_go_labels_free(). */
-ms_result ms_go_labels_read(const struct ms_go_goroutines *goroutines,
-                            const struct ms_go_goroutine *goroutine, struct ms_go_labels *labels);
+ms_result ms_go_labels_read(const struct ms_go_goroutines *goroutines, const struct ms_go_goroutine *goroutine,
+                            struct ms_go_labels *labels);
 void ms_go_labels_free(struct ms_go_labels *labels);
 
 /* --- stacks -------------------------------------------------------------------------------------
@@ -104,8 +104,8 @@ struct ms_go_unwinder {
 };
 
 /* At the first frame; false: there is none. */
-bool ms_go_unwind(const struct ms_go_goroutines *goroutines,
-                  const struct ms_go_goroutine *goroutine, struct ms_go_unwinder *unwinder);
+bool ms_go_unwind(const struct ms_go_goroutines *goroutines, const struct ms_go_goroutine *goroutine,
+                  struct ms_go_unwinder *unwinder);
 /* At the next one. */
 bool ms_go_unwind_next(struct ms_go_unwinder *unwinder);
 
@@ -129,16 +129,14 @@ struct ms_go_word {
  * or could not be unwound. The only error is lack of memory.
  */
 typedef void ms_go_word_visitor(void *context, const struct ms_go_word *word);
-ms_result ms_go_stack_words(const struct ms_go_goroutines *goroutines,
-                            const struct ms_go_goroutine *goroutine, ms_go_word_visitor *visit,
-                            void *context);
+ms_result ms_go_stack_words(const struct ms_go_goroutines *goroutines, const struct ms_go_goroutine *goroutine,
+                            ms_go_word_visitor *visit, void *context);
 
 /*
  * The same for what is no goroutine's: registers of all threads, and what they use of the stacks
  * that the scheduler and signal handlers run on. Not exact.
  */
-ms_result ms_go_thread_words(const struct ms_go_goroutines *goroutines, ms_go_word_visitor *visit,
-                             void *context);
+ms_result ms_go_thread_words(const struct ms_go_goroutines *goroutines, ms_go_word_visitor *visit, void *context);
 
 /* --- tracebacks ---------------------------------------------------------------------------------
  */
@@ -174,8 +172,7 @@ char *ms_go_arguments(const struct ms_go_goroutines *goroutines, const struct ms
                       char buffer[MS_GO_ARGUMENTS_TEXT]);
 
 /* The call that made GOROUTINE; false: not known, or not shown (of the main goroutine). */
-bool ms_go_creator(const struct ms_go_goroutines *goroutines, uint64_t created_at,
-                   struct ms_go_traced *creator);
+bool ms_go_creator(const struct ms_go_goroutines *goroutines, uint64_t created_at, struct ms_go_traced *creator);
 
 /* --- groups -------------------------------------------------------------------------------------
  */
@@ -193,6 +190,7 @@ struct ms_go_state_count {
 struct ms_go_group {
     uint64_t hash;
     uint64_t count;
+    uint64_t leaked;                            /* of them */
     uint64_t waited_ns;                         /* at most */
     size_t first;                               /* the one with the lowest id: index in the list */
     uint32_t depth;                             /* frames, without those that were inlined */
@@ -206,12 +204,16 @@ struct ms_go_group {
 struct ms_go_groups {
     MS_VECTOR(struct ms_go_group) list; /* by count, most first */
     uint64_t total;                     /* goroutines in them */
+    uint64_t leaked;                    /* of them, when that was asked for */
     uint64_t system;                    /* of the runtime, left out */
     uint64_t incomplete;                /* whose stack could not be read to its end */
 };
 
-/* Groups of all goroutines, those of the runtime only when SYSTEM. */
-ms_result ms_go_group(const struct ms_go_goroutines *goroutines, bool system,
+/*
+ * Groups of all goroutines, those of the runtime only when SYSTEM. LEAKED, which may be NULL, says of each
+ * whether it is leaked.
+ */
+ms_result ms_go_group(const struct ms_go_goroutines *goroutines, bool system, const bool *leaked,
                       struct ms_go_groups *groups);
 void ms_go_groups_free(struct ms_go_groups *groups);
 
@@ -219,8 +221,8 @@ void ms_go_groups_free(struct ms_go_groups *groups);
 struct ms_go_calls {
     MS_VECTOR(struct ms_go_traced) list;
 };
-ms_result ms_go_group_calls(const struct ms_go_goroutines *goroutines,
-                            const struct ms_go_group *group, struct ms_go_calls *calls);
+ms_result ms_go_group_calls(const struct ms_go_goroutines *goroutines, const struct ms_go_group *group,
+                            struct ms_go_calls *calls);
 void ms_go_calls_free(struct ms_go_calls *calls);
 
 #endif

@@ -106,7 +106,7 @@ struct ms_exact_root {
     const char *what; /* static: "dtv", "epoll", … */
 };
 
-/* First bytes of a block that looks like text, taken while it passed by. */
+/* First bytes of a block that looks like text or a struct addrinfo, taken while it passed by. */
 #define MS_SAMPLE 48u
 struct ms_sample {
     uint64_t granule; /* of the block's start */
@@ -292,7 +292,7 @@ static inline uint64_t ms_words_end(const struct ms_heap *heap, uint64_t start)
     return (start + 1 + (unsigned)__builtin_ctz(later)) * 2 - ms_bytes_words(heap, heap->tail);
 }
 
-/* Bytes of text that START's block began with in the stop, or NULL when none were taken. */
+/* Bytes that START's block began with in the stop, or NULL when none were taken. */
 const struct ms_sample *ms_block_sample(const struct ms_heap *heap, uint64_t start);
 
 /*

@@ -8,6 +8,7 @@
 
 #include "memscope/graph.h"
 #include "memscope/known.h"
+#include "memscope/profile.h"
 #include "memscope/names.h"
 
 /* A block or a group that retains more than this part of the live heap is a suspect. */
@@ -150,5 +151,12 @@ typedef struct ms_error *ms_block_visitor(void *context, const struct ms_listed_
 ms_result ms_each_live_block(const struct ms_scan *scan, const struct ms_heap_report *report,
                              ms_block_visitor *visit, void *context);
 void ms_heap_report_free(struct ms_heap_report *report);
+
+/*
+ * Fills PROFILE, which is empty, with the reachable blocks of REPORT, which has its tree: the stack of each is what
+ * retains it, by type or size, outermost the root. Of the roots only those of REPORT's biggest retainers have names.
+ */
+ms_result ms_retained_profile(const struct ms_scan *scan, const struct ms_heap_report *report,
+                              struct ms_profile *profile);
 
 #endif

@@ -39,7 +39,9 @@ struct ms_stage_status {
 
 /* All there is. A member is NULL until its stage is done, and does not change any more from then on. */
 struct ms_facts {
-    struct ms_scan *scan;         /* COPY */
+    struct ms_scan *scan;         /* COPY: of the objects of a Go program, of malloc's blocks else */
+    struct ms_scan *malloc_scan;  /* COPY: the same, or in a Go program what C has allocated */
+    struct ms_go_heap *go;        /* COPY: NULL when it is no Go program */
     struct ms_image *image;       /* COPY */
     struct ms_symbols *symbols;   /* COPY */
     struct ms_types *types;       /* COPY */

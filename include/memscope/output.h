@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "memscope/goescapes.h"
 #include "memscope/goheap.h"
 #include "memscope/gostacks.h"
 #include "memscope/gostats.h"
@@ -16,6 +17,7 @@
 #include "memscope/memstats.h"
 #include "memscope/path.h"
 #include "memscope/profile.h"
+#include "memscope/processes.h"
 #include "memscope/units.h"
 
 enum ms_color { MS_COLOR_AUTO, MS_COLOR_ALWAYS, MS_COLOR_NEVER };
@@ -98,6 +100,7 @@ ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *pr
 struct ms_goroutines_report {
     const struct ms_go_goroutines *all;
     struct ms_go_groups groups;
+    const bool *leaked; /* by goroutine: those that are not are left out; NULL: that was not asked */
     bool with_system; /* those of the runtime are in GROUPS */
     bool complete;
 };
@@ -105,12 +108,19 @@ struct ms_goroutines_report {
 ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_heap *heap, const struct ms_goroutines_report *report);
 /* Each one as the traceback of a panic shows it, which other tools read: nothing else. */
-void ms_goroutines_full_text(const struct ms_view *view, const struct ms_go_goroutines *all,
-                             bool system);
+void ms_goroutines_full_text(const struct ms_view *view, const struct ms_goroutines_report *report);
 ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **json);
 /* With LIST, each goroutine too. */
 ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
                                    const struct ms_heap *heap,
                                    const struct ms_goroutines_report *report, bool list);
+void ms_processes_text(const struct ms_view *view, const struct ms_processes *processes);
+ms_result ms_processes_json_write(const struct ms_view *view, const struct ms_processes *processes);
+
+/* TARGET: as the user named it. */
+void ms_escapes_text(const struct ms_view *view, const char *target,
+                     const struct ms_go_escapes *escapes);
+ms_result ms_escapes_json_write(const struct ms_view *view, const char *target,
+                                const struct ms_go_escapes *escapes);
 
 #endif

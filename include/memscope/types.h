@@ -109,6 +109,9 @@ ms_result ms_types_new(struct ms_symbols *symbols, const struct ms_image *image,
                        void *context, struct ms_types **types);
 void ms_types_free(struct ms_types *types);
 
+/* Calls the progress, if there is one: for those who work long with types. */
+void ms_types_tell(struct ms_types *types, const char *what, uint64_t done, uint64_t total);
+
 /* Is there debug information for the module that is mapped at ADDRESS? */
 bool ms_types_known(struct ms_types *types, uint64_t address);
 
@@ -134,10 +137,11 @@ const struct ms_type *ms_type_nested(struct ms_types *types, const struct ms_typ
 
 /*
  * Reads all units of all modules that are needed to call each structure that the target's own code
- * defines, that of the C library not among it: candidates for guesses. They have the ids below
- * ms_type_count() then.
+ * defines, that of the C library not among it, when its SIZE is WANTED: candidates for guesses. They have the
+ * ids below ms_type_count() then. WANTED may be NULL: any. It is asked before a structure is read, which takes most of the time.
  */
-ms_result ms_types_read_all(struct ms_types *types);
+typedef bool ms_size_filter(void *context, uint64_t size);
+ms_result ms_types_read_all(struct ms_types *types, ms_size_filter *wanted, void *context);
 
 /* Is TYPE the target's own code's, as far as is known? Not what only the C library has. */
 bool ms_type_is_own(struct ms_types *types, const struct ms_type *type);

@@ -16,6 +16,7 @@ enum ms_evidence {
     MS_BY_GUESS,     /* the only type that fits its size and its pointers; or told by another guess */
     MS_BY_POINTER,   /* a typed pointer, from a root or a typed block, points to it */
     MS_BY_CONTAINER, /* it is a node or a table of a container of known type */
+    MS_BY_FORMAT,    /* all that a library's structure must hold does, without debug information */
     MS_BY_VTABLE,    /* its first word points to the vtable of its class */
     MS_BY_HEADER,    /* Go's runtime itself keeps its type: with the object, or in an interface that has it */
     MS_EVIDENCES

@@ -152,45 +152,55 @@ static void take_doubtful(struct ms_typing *t)
     ms_settle_claims(t);
 }
 
-typedef void block_visitor(void *context, uint64_t start);
-static void each_block(const struct ms_typing *t, block_visitor *visit, void *context)
-{
-    for (uint64_t l = 0; l < t->heap->granules / MS_LINE_GRANULES; l++)
-        for (uint32_t bits = ms_scope_bits(t, &t->heap->lines[l]); bits; bits &= bits - 1)
-            visit(context, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits));
-}
-
+#define SIZES 4096u /* of blocks, that are told apart; there are few bigger ones */
 struct untyped {
-    const struct ms_typing *t;
     uint64_t bytes, all;
+    bool sizes[SIZES]; /* by usable bytes / MS_GRANULE; the last one: of anything bigger */
 };
 
-static void count_untyped(void *context, uint64_t start)
+static bool *size_of(struct untyped *u, uint64_t usable)
 {
-    struct untyped *u = context;
-    const uint64_t usable = ms_usable(u->t->heap, start);
-    u->all += usable;
-    u->bytes += ms_slot_of(u->t, start)->level < MS_LEVEL_GUESS ? usable : 0;
+    return &u->sizes[usable / MS_GRANULE < SIZES ? usable / MS_GRANULE : SIZES - 1];
 }
 
-static void visit_block(void *context, uint64_t start)
+/* Is there a block that a structure of SIZE bytes may be a guess of? */
+static bool is_wanted(void *context, uint64_t size)
 {
+    return *size_of(context, ms_usable_for(size));
+}
+
+static struct ms_error *count_untyped(struct ms_typing *t, void *context, uint64_t start)
+{
+    struct untyped *u = context;
+    const uint64_t usable = ms_usable(t->heap, start);
+    u->all += usable;
+    if (ms_slot_of(t, start)->level >= MS_LEVEL_GUESS)
+        return NULL;
+    u->bytes += usable;
+    *size_of(u, usable) = true;
+    return NULL;
+}
+
+static struct ms_error *visit_block(struct ms_typing *t, void *context, uint64_t start)
+{
+    (void)t;
     guess_block(context, start);
+    return NULL;
 }
 
 ms_result ms_guess(struct ms_typing *t)
 {
-    struct untyped u = {.t = t};
+    struct untyped u = {0};
     struct guesser g = {.t = t};
     take_doubtful(t);
-    each_block(t, count_untyped, &u);
+    MS_TRY(ms_each_block(t, count_untyped, &u));
     if (!u.bytes)
         return NULL;
     if (t->scope == MS_TYPE_LOST || u.bytes > u.all / UNTYPED_SHARE)
-        MS_TRY(ms_types_read_all(t->shapes.types));
+        MS_TRY(ms_types_read_all(t->shapes.types, is_wanted, &u));
     struct ms_error *error = collect(&g);
     if (!error)
-        each_block(t, visit_block, &g);
+        error = ms_each_block(t, visit_block, &g);
     ms_vector_free(&g.list);
     return error;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "memscope/capture.h"
+#include "memscope/goheap.h"
 
 const char *const ms_stage_names[MS_STAGES] = {
     [MS_STAGE_COPY] = "copying",   [MS_STAGE_MEMSTATS] = "marking", [MS_STAGE_LEAKS] = "leaks",
@@ -44,6 +45,7 @@ struct ms_inspection {
     struct {
         enum ms_stage stage; /* that is at work */
         struct ms_facts facts;
+        struct ms_go *runtime; /* owned */
         struct ms_memstats memstats;
         struct ms_memory_map map;
         struct ms_heap_map heap_map;
@@ -75,10 +77,22 @@ static void progress(void *context, const char *what, uint64_t done, uint64_t to
 
 /* --- stages ------------------------------------------------------------------------------------ */
 
+static struct ms_error *read_go(struct ms_inspection *in)
+{
+    struct ms_facts *own = &in->own.facts;
+    MS_TRY(ms_go_open(own->image, own->symbols, own->types, &in->own.runtime));
+    if (!in->own.runtime)
+        return NULL;
+    MS_TRY(ms_go_heap_new(in->own.runtime, own->image, &own->go));
+    own->scan = own->go->scan;
+    return NULL;
+}
+
 static struct ms_error *copy(struct ms_inspection *in)
 {
     struct ms_facts *own = &in->own.facts;
-    MS_TRY(ms_scan_new(&own->scan));
+    MS_TRY(ms_scan_new(&own->malloc_scan));
+    own->scan = own->malloc_scan;
     const struct ms_capture_options options = {
         .want = MS_WANT_FULL, .account = true, .exe = in->options.exe, .sysroot = in->options.sysroot,
         .progress = progress, .progress_context = in, .sink = ms_scan_sink(own->scan),
@@ -89,6 +103,7 @@ static struct ms_error *copy(struct ms_inspection *in)
     MS_TRY(ms_scan_finish(own->scan, own->image));
     MS_TRY(ms_symbols_new(own->image, &symbols, &own->symbols));
     MS_TRY(ms_types_new(own->symbols, own->image, progress, in, &own->types));
+    MS_TRY(read_go(in));
     return ms_names_new(own->scan, own->image, own->symbols, own->types, &own->names);
 }
 
@@ -98,7 +113,7 @@ static struct ms_error *account(struct ms_inspection *in)
     struct ms_reach reach = {0};
     if (own->scan->heap.allocator)
         MS_TRY(ms_mark(own->scan, &reach));
-    MS_TRY(ms_memstats(own->scan, own->image, &reach, &in->own.memstats));
+    MS_TRY(ms_memstats(own->scan, own->image, &reach, NULL, NULL, &in->own.memstats));
     MS_TRY(ms_memory_map(own->scan, own->image, &in->own.map));
     if (own->scan->heap.allocator) {
         MS_TRY(ms_heap_map(own->scan, &in->own.heap_map));
@@ -127,7 +142,9 @@ static struct ms_error *find_leaks(struct ms_inspection *in)
         .types = own->types,
     };
     MS_TRY(require_heap(own));
-    MS_TRY(ms_leaks(own->scan, own->image, own->symbols, &options, &in->own.leaks));
+    if (own->go && !own->malloc_scan->heap.allocator)
+        return ms_error(MS_TARGET, "nothing can leak in Go's heap: its collector takes what nothing reaches");
+    MS_TRY(ms_leaks(own->malloc_scan, own->image, own->symbols, &options, &in->own.leaks));
     own->leaks = &in->own.leaks;
     return NULL;
 }
@@ -328,9 +345,11 @@ static void free_facts(struct ms_inspection *in)
     ms_heap_map_free(&in->own.heap_map);
     ms_knowledge_free(own->knowledge);
     ms_names_free(own->names);
+    ms_go_heap_free(own->go);
+    ms_go_close(in->own.runtime);
     ms_types_free(own->types);
     ms_symbols_free(own->symbols);
-    ms_scan_free(own->scan);
+    ms_scan_free(own->malloc_scan);
     ms_image_free(own->image);
     for (int i = 0; i < MS_STAGES; i++)
         ms_error_free(in->own.errors[i]);

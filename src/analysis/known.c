@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats.h"
 #include "map.h"
+#include "python.h"
 
 #define SHORT "what blocks are"
 
@@ -40,6 +42,8 @@ struct ms_knowledge {
     struct ms_symbols *symbols;  /* or NULL */
     struct ms_typing *typing;    /* owned, or NULL */
     void *strings;               /* tsearch() of char *, owned */
+    struct ms_formats formats;
+    struct ms_python *python; /* owned, or NULL: the target is none */
     MS_VECTOR(struct table) tables;
     struct ms_map table_index;   /* of tables, by target */
     MS_VECTOR(const char *) groups; /* by type's id * SHAPES + shape; NULL: not made yet */
@@ -199,6 +203,11 @@ static struct ms_error *table_at(struct ms_knowledge *k, uint64_t target, struct
 
 static struct ms_error *find_format(struct ms_knowledge *k, uint64_t start, struct ms_known *known)
 {
+    known->name = ms_format_of(&k->formats, start);
+    if (known->name) {
+        known->by = MS_BY_FORMAT;
+        return ms_known_intern(k, known->name, &known->name);
+    }
     struct table table;
     for (size_t i = 0; i < FORMATS; i++) {
         if (ms_block_size(&k->scan->heap, start) < formats[i].offset + 8)
@@ -220,6 +229,24 @@ static bool is_text(const struct ms_heap *heap, uint64_t start)
     return ms_block_preview(heap, start, bytes) != 0;
 }
 
+/* Objects of Python say their class, which C's types do not: these know the base of all, and what is built in. */
+static struct ms_error *find_object(struct ms_knowledge *k, uint64_t start, struct ms_known *known)
+{
+    const struct ms_python_class *class = NULL;
+    uint64_t before;
+    if (k->python)
+        MS_TRY(ms_python_object(k->python, start, &class, &before));
+    if (!class)
+        return NULL;
+    *known = (struct ms_known){.by = MS_BY_VTABLE, .module = class->module};
+    return ms_known_intern(k, class->name, &known->name);
+}
+
+static bool is_any_object(const struct ms_type *type)
+{
+    return !strcmp(type->name, "struct _object");
+}
+
 ms_result ms_block_known(struct ms_knowledge *k, uint64_t start, struct ms_known *known)
 {
     *known = (struct ms_known){0};
@@ -228,6 +255,10 @@ ms_result ms_block_known(struct ms_knowledge *k, uint64_t start, struct ms_known
     const struct ms_block_type what = ms_block_type(k->typing, start);
     struct table table;
     MS_TRY(table_at(k, ms_first_target(k->scan, start), &table));
+    if (!what.type || what.evidence <= MS_BY_GUESS || is_any_object(what.type))
+        MS_TRY(find_object(k, start, known));
+    if (known->by)
+        return NULL;
     if (what.type && what.evidence > MS_BY_GUESS) {
         *known = (struct ms_known){.by = what.evidence, .what = what};
         known->module = what.evidence == MS_BY_VTABLE ? table.module : NULL;
@@ -273,6 +304,8 @@ ms_result ms_knowledge_new(struct ms_scan *scan, struct ms_image *image, struct 
         return ms_error_nomem(SHORT);
     k->scan = scan;
     k->symbols = symbols;
+    MS_TRY(ms_formats_find(scan, image, symbols, &k->formats));
+    MS_TRY(ms_python_new(scan, image, symbols, &k->python));
     struct ms_error *error =
         types && symbols ? ms_typing_new(scan, image, symbols, types, scope, &k->typing) : NULL;
     if (!error)
@@ -293,5 +326,7 @@ void ms_knowledge_free(struct ms_knowledge *k)
     ms_vector_free(&k->groups);
     ms_vector_free(&k->names);
     ms_map_free(&k->table_index);
+    ms_formats_free(&k->formats);
+    ms_python_free(k->python);
     free(k);
 }

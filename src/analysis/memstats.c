@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "account.h"
 #include "memscope/regions.h"
 #include "memscope/units.h"
 
@@ -19,6 +20,20 @@ const struct ms_row_info ms_rows[MS_ROWS] = {
     [MS_ROW_TOP] = {"top", "heap: top of arenas, not handed out", true},
     [MS_ROW_OVERHEAD] = {"overhead", "heap: allocator's own", true},
     [MS_ROW_UNKNOWN] = {"unknown", "heap: could not be walked", true},
+    [MS_ROW_GO_LIVE] = {"go_live", "Go: live objects", true},
+    [MS_ROW_GO_GARBAGE] = {"go_garbage", "Go: unreachable, not collected yet", true},
+    [MS_ROW_GO_UNSWEPT] = {"go_unswept", "Go: dead, not swept yet", true},
+    [MS_ROW_GO_SLOTS] = {"go_free_slots", "Go: free slots in spans in use", true},
+    [MS_ROW_GO_IDLE] = {"go_idle", "Go: free spans, not returned", true},
+    [MS_ROW_GO_STACKS] = {"go_stacks", "Go: stacks of goroutines", false},
+    [MS_ROW_GO_FREE_STACKS] = {"go_free_stacks", "Go: free stacks", false},
+    [MS_ROW_GO_WORK] = {"go_work_buffers", "Go: buffers of the collector", false},
+    [MS_ROW_GO_SPANS] = {"go_spans", "Go: runtime, mspan", false},
+    [MS_ROW_GO_CACHES] = {"go_caches", "Go: runtime, mcache", false},
+    [MS_ROW_GO_BITMAPS] = {"go_bitmaps", "Go: runtime, bitmaps and arena index", false},
+    [MS_ROW_GO_PAGES] = {"go_pages", "Go: runtime, page allocator", false},
+    [MS_ROW_GO_PROFILES] = {"go_profiles", "Go: runtime, buckets of profiles", false},
+    [MS_ROW_GO_RUNTIME] = {"go_runtime", "Go: runtime, other", false},
     [MS_ROW_STACKS] = {"stacks", "stacks and static TLS", false},
     [MS_ROW_DATA] = {"data", "modules: data", false},
     [MS_ROW_TEXT] = {"text", "modules: code and constants", false},
@@ -33,20 +48,15 @@ const char *const ms_verdict_names[MS_VERDICTS] = {
     [MS_VERDICT_RETAINED] = "retained by live data",
     [MS_VERDICT_FRAGMENTATION] = "fragmentation",
     [MS_VERDICT_CACHING] = "allocator caching",
+    [MS_VERDICT_GARBAGE] = "garbage waiting for the collector",
+    [MS_VERDICT_IDLE] = "free spans not yet returned to the system",
+    [MS_VERDICT_STACKS] = "stacks of goroutines",
     [MS_VERDICT_NOT_HEAP] = "not heap",
 };
 
 /* --- resident bytes ---------------------------------------------------------------------------- */
 
-/* Counts resident bytes of ranges that come in address order. */
-struct cursor {
-    const struct ms_image *image;
-    const struct ms_region *region;
-    size_t run;
-    uint64_t *used; /* by region: resident bytes given to heap rows; owned by the caller */
-};
-
-static void seek(struct cursor *c, uint64_t address)
+static void seek(struct ms_cursor *c, uint64_t address)
 {
     if (c->region && address < c->region->end && address >= c->region->start)
         return;
@@ -54,7 +64,7 @@ static void seek(struct cursor *c, uint64_t address)
     c->run = 0;
 }
 
-static uint64_t resident(struct cursor *c, uint64_t start, uint64_t end)
+uint64_t ms_resident(struct ms_cursor *c, enum ms_row row, uint64_t start, uint64_t end)
 {
     uint64_t sum = 0;
     while (start < end) {
@@ -71,7 +81,7 @@ static uint64_t resident(struct cursor *c, uint64_t start, uint64_t end)
             if (!r->runs[i].swapped && to > from)
                 here += to - from;
         }
-        c->used[r - c->image->regions] += here;
+        c->used[(size_t)(r - c->image->regions) * MS_ROWS + row] += here;
         sum += here;
         start = until;
     }
@@ -110,22 +120,23 @@ static void trim_range(uint64_t *start, uint64_t *end)
         *end = *start;
 }
 
-static void account_free(struct cursor *c, struct ms_memstats *stats, struct ms_arena *arena, uint64_t start,
+static void account_free(struct ms_cursor *c, struct ms_memstats *stats, struct ms_arena *arena, uint64_t start,
                          uint64_t end)
 {
     uint64_t first = start, last = end;
     trim_range(&first, &last);
     if (first >= end)
         first = last = end;
-    uint64_t pinned = resident(c, start, first), whole = resident(c, first, last);
-    pinned += resident(c, last, end);
+    uint64_t pinned = ms_resident(c, MS_ROW_FREE_PINNED, start, first);
+    uint64_t whole = ms_resident(c, MS_ROW_FREE_TRIM, first, last);
+    pinned += ms_resident(c, MS_ROW_FREE_PINNED, last, end);
     stats->rows[MS_ROW_FREE_PINNED] += pinned;
     stats->rows[MS_ROW_FREE_TRIM] += whole;
     arena->resident[MS_CLASS_FREE] += pinned + whole;
     arena->trimmable += whole;
 }
 
-static void account_segment(struct ms_heap *heap, struct cursor *c, const struct ms_segment *s,
+static void account_segment(struct ms_heap *heap, struct ms_cursor *c, const struct ms_segment *s,
                             struct ms_memstats *stats)
 {
     struct ms_arena *arena = &heap->arenas.items[s->arena];
@@ -139,15 +150,16 @@ static void account_segment(struct ms_heap *heap, struct cursor *c, const struct
         if (class == MS_CLASS_FREE) {
             account_free(c, stats, arena, chunk, until);
         } else {
-            uint64_t bytes = resident(c, chunk, until);
-            stats->rows[class == MS_CLASS_LIVE ? row_of_live(heap, at) : row_of_class(class)] += bytes;
+            enum ms_row row = class == MS_CLASS_LIVE ? row_of_live(heap, at) : row_of_class(class);
+            uint64_t bytes = ms_resident(c, row, chunk, until);
+            stats->rows[row] += bytes;
             arena->resident[class] += bytes;
         }
         chunk = until;
     }
 }
 
-static void account_heap(struct ms_scan *scan, struct cursor *c, struct ms_memstats *stats)
+static void account_heap(struct ms_scan *scan, struct ms_cursor *c, struct ms_memstats *stats)
 {
     struct ms_heap *heap = &scan->heap;
     for (size_t i = 0; i < heap->arenas.count; i++) {
@@ -160,25 +172,43 @@ static void account_heap(struct ms_scan *scan, struct cursor *c, struct ms_memst
         const struct ms_region *r = ms_image_region(c->image, heap->holes.items[i].start);
         c->region = NULL; /* these lie before the segments */
         if (r && r->kind == MS_REGION_ANON)
-            stats->rows[MS_ROW_OVERHEAD] += resident(c, heap->holes.items[i].start, heap->holes.items[i].end);
+            stats->rows[MS_ROW_OVERHEAD] += ms_resident(c, MS_ROW_OVERHEAD, heap->holes.items[i].start, heap->holes.items[i].end);
     }
 }
 
 /* --- the rest ---------------------------------------------------------------------------------- */
 
-static void account_regions(const struct ms_scan *scan, struct ms_image *image, const uint64_t *used,
-                            struct ms_memstats *stats)
+/*
+ * The page of zeros, where memory was only read, is present but not in Rss: EXCESS bytes of what a region's rows
+ * USED. In live blocks, mostly; else in whatever the region has most of.
+ */
+static void take_zeros(uint64_t used[MS_ROWS], uint64_t excess, struct ms_memstats *stats)
+{
+    for (unsigned round = 0; round < MS_ROWS && excess; round++) {
+        unsigned most = MS_ROW_LIVE;
+        for (unsigned row = 0; row < MS_ROWS && !used[MS_ROW_LIVE]; row++)
+            most = used[row] > used[most] ? row : most;
+        uint64_t zeros = excess < used[most] ? excess : used[most];
+        stats->rows[most] -= zeros;
+        used[most] = 0;
+        excess -= zeros;
+    }
+}
+
+static void account_regions(const struct ms_scan *scan, struct ms_image *image, uint64_t *used,
+                            const struct ms_go_heap *go, struct ms_memstats *stats)
 {
     for (size_t i = 0; i < image->region_count; i++) {
         const struct ms_region *r = &image->regions[i];
-        uint64_t rss = ms_region_rss(image, r);
-        if (rss >= used[i]) {
-            stats->rows[ms_region_row(scan, image, r)] += rss - used[i];
+        uint64_t rss = ms_region_rss(image, r), sum = 0;
+        for (unsigned row = 0; row < MS_ROWS; row++)
+            sum += used[i * MS_ROWS + row];
+        if (rss < sum) {
+            take_zeros(&used[i * MS_ROWS], sum - rss, stats);
             continue;
         }
-        /* The page of zeros, where memory was only read, is present but not in Rss: in live blocks, mostly. */
-        uint64_t zeros = used[i] - rss;
-        stats->rows[MS_ROW_LIVE] -= zeros < stats->rows[MS_ROW_LIVE] ? zeros : stats->rows[MS_ROW_LIVE];
+        enum ms_row row = ms_region_row(scan, image, r);
+        stats->rows[go ? ms_go_region_row(go, r, row) : row] += rss - sum;
     }
 }
 
@@ -194,8 +224,8 @@ static void judge(struct ms_memstats *s)
 {
     const uint64_t *row = s->rows;
     uint64_t heap = 0;
-    for (unsigned i = 0; i < MS_ROWS; i++)
-        heap += ms_rows[i].heap ? row[i] : 0;
+    for (unsigned i = 0; i <= MS_ROW_UNKNOWN; i++) /* Go's have their own verdicts */
+        heap += row[i];
     uint64_t cached = row[MS_ROW_FREE_TRIM] + row[MS_ROW_TOP] + row[MS_ROW_TCACHE] + row[MS_ROW_FASTBIN];
     uint64_t pinned = row[MS_ROW_FREE_PINNED], live = row[MS_ROW_LIVE] + row[MS_ROW_POSSIBLE];
     uint64_t lost = row[MS_ROW_LOST];
@@ -225,21 +255,24 @@ static void judge(struct ms_memstats *s)
 }
 
 ms_result ms_memstats(struct ms_scan *scan, struct ms_image *image, const struct ms_reach *reach,
-                      struct ms_memstats *stats)
+                      const struct ms_go_heap *go, const struct ms_go_stats *go_stats, struct ms_memstats *stats)
 {
     (void)reach; /* its marks are in the index; asking for it makes sure that they are there */
-    *stats = (struct ms_memstats){0};
-    ms_auto_free uint64_t *used = calloc(image->region_count + 1, sizeof *used);
+    *stats = (struct ms_memstats){.go = go_stats};
+    ms_auto_free uint64_t *used = calloc((image->region_count + 1) * MS_ROWS, sizeof *used);
     if (!used)
         return ms_error_nomem("the account");
-    struct cursor cursor = {.image = image, .used = used};
+    struct ms_cursor cursor = {.image = image, .used = used};
     account_heap(scan, &cursor, stats);
-    account_regions(scan, image, used, stats);
+    if (go)
+        MS_TRY(ms_account_go(go, &cursor, stats));
+    account_regions(scan, image, used, go, stats);
     for (unsigned i = 0; i < MS_ROWS; i++)
         stats->total += stats->rows[i];
     stats->rss = image->accounted ? image->rollup_rss : stats->total;
     stats->complete = !image->incomplete;
-    judge(stats);
+    if (!go || !ms_judge_go(go, stats))
+        judge(stats);
     return NULL;
 }
 

@@ -428,6 +428,18 @@ static struct ms_error *name_goroutine(struct ms_names *n, struct ms_place *plac
                call.function ? call.function : "?", signed_text(place->offset, offset));
 }
 
+/* What Go's runtime runs on itself, in each thread. */
+static struct ms_error *name_scheduler(struct ms_names *n, struct ms_place *place, pid_t tid)
+{
+    const struct ms_thread *thread = tid ? thread_of(n->image, tid) : NULL;
+    char who[48];
+    place->kind = MS_PLACE_STACK;
+    place->tid = tid;
+    if (!thread)
+        return say(place, "a scheduler's stack at 0x%" PRIx64, place->address);
+    return say(place, "%s scheduler's stack at 0x%" PRIx64, thread_text(thread, who), place->address);
+}
+
 static struct ms_error *name_runtime(struct ms_place *place, const struct ms_root *root)
 {
     const bool finalizer = root->kind == MS_ROOT_FINALIZER;
@@ -529,6 +541,8 @@ static struct ms_error *name_word(struct ms_names *n, struct ms_place *place, en
             return name_tls(n, thread, place);
     }
     place->kind = kinds[kind];
+    if (kind == MS_ROOT_STACK && n->scan->go)
+        return name_scheduler(n, place, tid);
     if (kind == MS_ROOT_STACK)
         return name_stack(n, place, tid);
     if (!region)

@@ -8,6 +8,7 @@
 #define DOUBTFUL_MAX (1u << 20) /* claims that are kept for guesses */
 #define ELEMENTS_LOOKED_AT 64u  /* of what may be an array */
 #define BLOCKS_AHEAD 16u        /* of the queue, whose memory is called */
+#define TELL_STEPS (1u << 16)   /* from one call of the progress to the next */
 #define MAPPED_SLACK (2 * MS_PAGE)
 
 /* A chunk that is less than 32 bytes too big is not split (_int_malloc: MINSIZE). */
@@ -649,7 +650,9 @@ static bool spread_inner(struct ms_typing *t)
 /* Structures first: an array of pointers may turn out to be the beginning of one. */
 void ms_settle_claims(struct ms_typing *t)
 {
-    while (!t->failed && !t->shapes.failed) {
+    for (uint64_t i = 0; !t->failed && !t->shapes.failed; i++) {
+        if (i % TELL_STEPS == 0)
+            ms_types_tell(t->shapes.types, "spreading types", t->queue[MS_QUEUE_VALUES].out, t->queue[MS_QUEUE_VALUES].in);
         if (spread_next(t, MS_QUEUE_VALUES) || spread_inner(t))
             continue;
         if (t->ahead_in != t->ahead_out)

@@ -165,11 +165,16 @@ void ms_spread_value(struct ms_typing *t, const struct ms_type *type, uint64_t t
 bool ms_link_claim(struct ms_typing *t, const struct ms_shape *shape, const struct ms_link *link,
                    uint64_t address, uint64_t value, uint64_t target, struct ms_claim *claim);
 
+/* typing.c: calls VISIT for each block in scope until it gives an error, and now and then the progress. */
+typedef struct ms_error *ms_block_visitor(struct ms_typing *t, void *context, uint64_t start);
+ms_result ms_each_block(struct ms_typing *t, ms_block_visitor *visit, void *context);
+
 /* Makes START's block a guess of TYPE, when it is not known better. */
 void ms_guess_block(struct ms_typing *t, uint64_t start, const struct ms_type *type);
 
-/* typing_seeds.c: claims from vtables; from variables; from the locals of every frame. */
+/* typing_seeds.c: claims from vtables; from the classes of objects of Python; from variables; from the locals of every frame. */
 ms_result ms_seed_vtables(struct ms_typing *t);
+ms_result ms_seed_python(struct ms_typing *t);
 ms_result ms_seed_variables(struct ms_typing *t);
 ms_result ms_seed_locals(struct ms_typing *t);
 

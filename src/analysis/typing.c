@@ -11,9 +11,12 @@
 #include "gotyping.h"
 #include "spread.h"
 
+#define TELL_LINES 16384u /* of the index, 8 MiB of heap, are walked from one call of the progress to the next */
+
 const char *const ms_evidence_names[MS_EVIDENCES] = {
     [MS_BY_NOTHING] = "nothing",     [MS_BY_GUESS] = "guess",   [MS_BY_POINTER] = "pointer",
-    [MS_BY_CONTAINER] = "container", [MS_BY_VTABLE] = "vtable", [MS_BY_HEADER] = "header",
+    [MS_BY_CONTAINER] = "container", [MS_BY_FORMAT] = "format", [MS_BY_VTABLE] = "vtable",
+    [MS_BY_HEADER] = "header",
 };
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -93,6 +96,7 @@ static struct ms_error *settle(struct ms_typing *t)
 static struct ms_error *find_types(struct ms_typing *t)
 {
     MS_TRY(ms_seed_vtables(t));
+    MS_TRY(ms_seed_python(t));
     if (t->scope == MS_TYPE_ALL)
         MS_TRY(ms_seed_variables(t));
     MS_TRY(settle(t));
@@ -104,15 +108,25 @@ static struct ms_error *find_types(struct ms_typing *t)
     return settle(t);
 }
 
-static void add_up(struct ms_typing *t)
+ms_result ms_each_block(struct ms_typing *t, ms_block_visitor *visit, void *context)
 {
-    for (uint64_t l = 0; l < t->heap->granules / MS_LINE_GRANULES; l++)
-        for (uint32_t bits = ms_scope_bits(t, &t->heap->lines[l]); bits; bits &= bits - 1) {
-            uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
-            struct ms_tally *tally = &t->share[ms_block_type(t, start).evidence];
-            tally->blocks++;
-            tally->bytes += ms_usable(t->heap, start);
-        }
+    const uint64_t lines = t->heap->granules / MS_LINE_GRANULES;
+    for (uint64_t l = 0; l < lines; l++) {
+        if (l % TELL_LINES == 0)
+            ms_types_tell(t->shapes.types, "types of blocks", l, lines);
+        for (uint32_t bits = ms_scope_bits(t, &t->heap->lines[l]); bits; bits &= bits - 1)
+            MS_TRY(visit(t, context, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits)));
+    }
+    return NULL;
+}
+
+static struct ms_error *add_up(struct ms_typing *t, void *unused, uint64_t start)
+{
+    (void)unused;
+    struct ms_tally *tally = &t->share[ms_block_type(t, start).evidence];
+    tally->blocks++;
+    tally->bytes += ms_usable(t->heap, start);
+    return NULL;
 }
 
 ms_result ms_typing_new(struct ms_scan *scan, const struct ms_image *image, struct ms_symbols *symbols,
@@ -130,12 +144,12 @@ ms_result ms_typing_new(struct ms_scan *scan, const struct ms_image *image, stru
     struct ms_error *error = make_table(t);
     if (!error)
         error = scan->go ? ms_go_find_types(t, types) : find_types(t);
+    error = error ? error : ms_each_block(t, add_up, NULL);
     if (error) {
         ms_typing_free(t);
         return error;
     }
     drop_work(t);
-    add_up(t);
     *out = t;
     return NULL;
 }

@@ -1,7 +1,9 @@
 /* Where types come from: vtables in blocks, variables of modules and threads, locals of every frame. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "python.h"
 #include "spread.h"
 
 /* So many threads are unwound; the rest of a thread pool looks like the first ones. */
@@ -40,33 +42,78 @@ static bool is_row(const struct ms_typing *t, uint64_t start, uint64_t size, uin
     return true;
 }
 
-static void seed_vtable(struct ms_typing *t, uint64_t start, struct ms_slot *slot)
+static struct ms_error *seed_vtable(struct ms_typing *t, void *unused, uint64_t start)
 {
+    (void)unused;
+    struct ms_slot *slot = ms_slot_of(t, start);
     uint64_t target = ms_word_target(t->heap, start * 2);
     if (target == MS_NOTHING || target < 2 * t->heap->granules)
-        return;
+        return NULL;
     bool known;
     const struct ms_type *type = vtable_class(t, target, &known);
     const uint64_t usable = ms_usable(t->heap, start);
     /* An object that would not fit was there before, in a block that was bigger then. */
     if (!known || (type && (type->size > usable || !type->size)))
-        return;
+        return NULL;
     slot->level = MS_LEVEL_VTABLE;
     slot->strong = 1;
     slot->type = type ? type->id + 1 : 0;
     slot->array = type && is_row(t, start, type->size, usable / type->size);
     for (uint64_t i = 0; type && i < (slot->array ? usable / type->size : 1); i++)
         ms_spread_value(t, type, start * 2 + ms_bytes_words(t->heap, i * type->size), true, false);
+    return NULL;
 }
 
 ms_result ms_seed_vtables(struct ms_typing *t)
 {
-    for (uint64_t l = 0; l < t->heap->granules / MS_LINE_GRANULES; l++)
-        for (uint32_t bits = ms_scope_bits(t, &t->heap->lines[l]); bits; bits &= bits - 1) {
-            uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
-            seed_vtable(t, start, ms_slot_of(t, start));
-        }
+    return ms_each_block(t, seed_vtable, NULL);
+}
+
+/* --- objects of Python ------------------------------------------------------------------------- */
+
+/* The structure of a class that is built in: of PyDict_Type PyDictObject, whose size must be what the class says. */
+static const struct ms_type *object_type(struct ms_typing *t, const struct ms_python_class *class)
+{
+    char name[64];
+    const size_t length = class->symbol ? strlen(class->symbol) : 0;
+    /* Most text is without the last members of its structure. */
+    if (length < 6 || length > sizeof name - 3 || strcmp(class->symbol + length - 5, "_Type") != 0 ||
+        !strcmp(class->symbol, "PyUnicode_Type"))
+        return NULL;
+    snprintf(name, sizeof name, "%.*sObject", (int)length - 5, class->symbol);
+    const struct ms_type *type = ms_type_named(t->shapes.types, name);
+    type = type ? ms_type_complete(t->shapes.types, type) : NULL;
+    /* An item may be declared that not every object has. */
+    return type && type->size >= class->basic_size && type->size <= class->basic_size + 8 ? type : NULL;
+}
+
+static struct ms_error *seed_object(struct ms_typing *t, void *python, uint64_t start)
+{
+    const struct ms_python_class *class;
+    struct ms_slot *slot = ms_slot_of(t, start);
+    uint64_t before;
+    MS_TRY(ms_python_object(python, start, &class, &before));
+    if (!class)
+        return NULL;
+    slot->level = MS_LEVEL_VTABLE; /* also without a structure: no pointer may say otherwise */
+    slot->strong = 1;
+    const struct ms_type *type = object_type(t, class);
+    if (!type || before + type->size > ms_usable(t->heap, start))
+        return NULL;
+    slot->type = type->id + 1;
+    slot->at = (unsigned)(before / 8) & MS_SLOT_AT_MAX;
+    ms_spread_value(t, type, start * 2 + before / 8, true, false);
     return NULL;
+}
+
+ms_result ms_seed_python(struct ms_typing *t)
+{
+    struct ms_python *python;
+    struct ms_error *error = ms_python_new(t->scan, t->image, t->symbols, &python);
+    if (!error && python)
+        error = ms_each_block(t, seed_object, python);
+    ms_python_free(python);
+    return error;
 }
 
 /* --- variables --------------------------------------------------------------------------------- */
@@ -206,7 +253,9 @@ static void claim_local(struct ms_typing *t, const struct roots *roots, const st
     const struct ms_type *type = ms_type_complete(t->shapes.types, local->type);
     /* What has a constructor is seldom left without a value. */
     const bool constructed = type->kind == MS_TYPE_STRUCT && type->language != MS_LANGUAGE_C;
-    const struct ms_claim manner = {.doubtful = true, .settled = local->parameter || constructed};
+    /* What only the caller knows that it passed is not needed here any more, and may be freed. */
+    const bool kept = !local->valued || local->reg >= 0;
+    const struct ms_claim manner = {.doubtful = true, .settled = (local->parameter && kept) || constructed};
     if (!local->address) {
         uint64_t target = local->valued ? target_of(t->heap, local->value) : MS_NOTHING;
         if (target != MS_NOTHING && type->size <= 8)

@@ -18,9 +18,11 @@
     COMMAND(attach, "browse all of that on the terminal")                                          \
     COMMAND(path, "what an address is, and the shortest chains of pointers that keep it alive")    \
     COMMAND(memstats, "account for every resident byte of the process")                            \
-    COMMAND(goroutines, "what the goroutines of a Go program are doing, grouped by stack")          \
-    COMMAND(gctrace, "what GODEBUG=gctrace=1 would print, of a Go process that runs without it")    \
-    COMMAND(profile, "write a profile for pprof: of the heap, of goroutines")
+    COMMAND(goroutines, "what the goroutines of a Go program are doing, grouped by stack")         \
+    COMMAND(gctrace, "what GODEBUG=gctrace=1 would print, of a Go process that runs without it")   \
+    COMMAND(profile, "write a profile for pprof: of the heap, of goroutines")                      \
+    COMMAND(ps, "list the processes that can be inspected")                                        \
+    COMMAND(escapes, "variables that the compiler of a Go program moved to the heap")
 
 /*
  * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the
@@ -33,6 +35,7 @@ MS_COMMANDS(MS_DECLARE_COMMAND)
 /* Options that all commands have; options.c. */
 struct ms_common {
     const char *target; /* PID or core file */
+    bool targetless;    /* set by a command that takes none */
     const char *output; /* -o, or NULL */
     const char *exe, *sysroot;
     enum ms_color color;

@@ -1,15 +1,22 @@
 /* memscope goroutines: what the goroutines of a Go program are doing. */
 #include "command.h"
 
-enum { KEY_FULL = MS_KEY_LONG, KEY_SYSTEM };
+#include <stdlib.h>
+
+#include "memscope/goleaks.h"
+
+enum { KEY_FULL = MS_KEY_LONG, KEY_LEAKED, KEY_SYSTEM };
 
 struct goroutines_options {
     struct ms_common common;
-    bool full, system;
+    bool full, leaked, system;
 };
 
 static const struct argp_option options[] = {
-    {"full", KEY_FULL, NULL, 0, "Each goroutine by itself, as the traceback of a panic shows them",
+    {"full", KEY_FULL, NULL, 0, "Each goroutine by itself, as the traceback of a panic shows them", 0},
+    {"leaked", KEY_LEAKED, NULL, 0,
+     "Those alone that are blocked for ever: no goroutine that can still run can reach what they "
+     "wait for",
      0},
     {"system", KEY_SYSTEM, NULL, 0, "Those of the runtime too", 0},
     {0},
@@ -25,6 +32,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_FULL:
         chosen->full = true;
+        return 0;
+    case KEY_LEAKED:
+        chosen->leaked = true;
         return 0;
     case KEY_SYSTEM:
         chosen->system = true;
@@ -58,7 +68,7 @@ static ms_result write_report(const struct ms_view *view, const struct ms_sessio
         return ms_goroutines_json_write(view, session->image, heap, report, chosen->full);
     if (!chosen->full)
         return ms_goroutines_text(view, session->image, heap, report);
-    ms_goroutines_full_text(view, report->all, chosen->system);
+    ms_goroutines_full_text(view, report);
     return NULL;
 }
 
@@ -71,22 +81,42 @@ static void warn(struct ms_image *image, const struct ms_goroutines_report *repo
                       (unsigned long long)report->groups.incomplete);
 }
 
-static ms_result analyse(const struct goroutines_options *chosen, struct ms_session *session,
-                         struct ms_go_functions *functions, enum ms_status *status)
+static ms_result report_on(const struct goroutines_options *chosen, struct ms_session *session,
+                           const struct ms_go_goroutines *all, const bool *leaked, enum ms_status *status)
 {
-    struct ms_go_goroutines *all;
-    MS_TRY(ms_go_goroutines_new(session->go, functions, &all));
-    struct ms_goroutines_report report = {.all = all, .with_system = chosen->system};
-    struct ms_error *error = ms_go_group(all, chosen->system, &report.groups);
-    if (!error) {
-        warn(session->image, &report);
-        report.complete =
-            !session->image->incomplete && !all->unreadable && !report.groups.incomplete;
-        *status = report.complete ? MS_OK : MS_INCOMPLETE;
-        error = ms_report_write(&chosen->common, session, write_report, chosen, &report);
-    }
+    struct ms_goroutines_report report = {.all = all, .leaked = leaked, .with_system = chosen->system};
+    MS_TRY(ms_go_group(all, chosen->system, leaked, &report.groups));
+    warn(session->image, &report);
+    report.complete = !session->image->incomplete && !all->unreadable && !report.groups.incomplete;
+    *status = report.complete ? MS_OK : MS_INCOMPLETE;
+    struct ms_error *error = ms_report_write(&chosen->common, session, write_report, chosen, &report);
     ms_go_groups_free(&report.groups);
+    return error;
+}
+
+/* Which are leaked is asked of the heap. */
+static ms_result analyse_leaked(const struct goroutines_options *chosen, struct ms_session *session,
+                                enum ms_status *status)
+{
+    bool *leaked;
+    MS_TRY(ms_go_heap_new(session->go, session->image, &session->go_heap));
+    MS_TRY(ms_go_find_leaked(session->go_heap, &leaked));
+    struct ms_error *error = report_on(chosen, session, session->go_heap->goroutines, leaked, status);
+    free(leaked);
+    return error;
+}
+
+static ms_result analyse_all(const struct goroutines_options *chosen, struct ms_session *session,
+                             enum ms_status *status)
+{
+    struct ms_go_functions *functions;
+    struct ms_go_goroutines *all = NULL;
+    MS_TRY(ms_go_functions_new(session->go, &functions));
+    struct ms_error *error = ms_go_goroutines_new(session->go, functions, &all);
+    if (!error)
+        error = report_on(chosen, session, all, NULL, status);
     ms_go_goroutines_free(all);
+    ms_go_functions_free(functions);
     return error;
 }
 
@@ -99,8 +129,7 @@ static ms_result open_go(const struct goroutines_options *chosen, struct ms_sess
                         session->image->origin);
     MS_TRY(ms_session_go(&chosen->common, session));
     if (!session->go)
-        return ms_error(MS_TARGET, "%s is no Go program: it has no goroutines",
-                        session->image->origin);
+        return ms_error(MS_TARGET, "%s is no Go program: it has no goroutines", session->image->origin);
     return NULL;
 }
 
@@ -110,14 +139,10 @@ ms_result ms_command_goroutines(int argc, char **argv, enum ms_status *status)
     if (argp_parse(&argp, argc, argv, 0, NULL, &chosen) != 0)
         return ms_error_nomem("the command line");
     struct ms_session session;
-    struct ms_go_functions *functions = NULL;
     MS_TRY(ms_session_open(&chosen.common, MS_WANT_FULL, false, &session));
     struct ms_error *error = open_go(&chosen, &session);
     if (!error)
-        error = ms_go_functions_new(session.go, &functions);
-    if (!error)
-        error = analyse(&chosen, &session, functions, status);
-    ms_go_functions_free(functions);
+        error = chosen.leaked ? analyse_leaked(&chosen, &session, status) : analyse_all(&chosen, &session, status);
     ms_session_close(&session);
     return error;
 }

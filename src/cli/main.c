@@ -2,6 +2,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -164,6 +165,8 @@ static void close_stdout(void)
 int main(int argc, char **argv)
 {
     hold_standard_files();
+    /* One arena: one for each thread takes 64 MiB of address space, and is made in the stop. */
+    mallopt(M_ARENA_MAX, 1);
     signal(SIGPIPE, SIG_IGN);
     atexit(close_stdout);
     argp_err_exit_status = MS_USAGE;

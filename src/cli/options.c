@@ -45,6 +45,8 @@ static int word_index(struct argp_state *state, const char *option, const char *
 
 static void take_target(struct argp_state *state, struct ms_common *common, const char *target)
 {
+    if (common->targetless)
+        argp_error(state, "this command takes no target: '%s'", target);
     if (common->target)
         argp_error(state, "one target at a time: '%s' or '%s'?", common->target, target);
     if (!*target)
@@ -95,7 +97,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         take_target(state, common, argument);
         return 0;
     case ARGP_KEY_END:
-        if (!common->target)
+        if (!common->target && !common->targetless)
             argp_error(state, "which target? Give a PID or the name of a core file");
         return 0;
     default:

@@ -7,7 +7,11 @@
 #include <unistd.h>
 
 #include "memscope/goprofile.h"
+#include "memscope/histogram.h"
 #include "memscope/leaks.h"
+
+/* Roots of so many of the biggest retainers are named: each takes a search. */
+#define RETAINERS_NAMED 20u
 
 enum { KEY_TYPE = MS_KEY_LONG };
 
@@ -19,28 +23,28 @@ struct profile_options {
 /* Fills PROFILE, which has no figures yet; what is only partly there makes the image incomplete,
  * and warns. */
 typedef ms_result fill_function(struct ms_session *session, struct ms_profile *profile);
-static fill_function fill_heap, fill_allocs, fill_goroutine, fill_leaks;
+static fill_function fill_heap, fill_allocs, fill_goroutine, fill_leaks, fill_retained;
 
 /* What a profile may be of. */
 static const struct profile_type {
     const char *name;
     fill_function *fill;
     enum ms_want want;
+    bool objects; /* of Go's heap, where there is one, or else of malloc's */
 } types[] = {
-    {"heap", fill_heap, MS_WANT_FULL},
-    {"allocs", fill_allocs, MS_WANT_FULL},
-    {"goroutine", fill_goroutine, MS_WANT_FULL},
-    {"leaks", fill_leaks, MS_WANT_LEAN},
+    {"heap", fill_heap, MS_WANT_FULL, false},
+    {"allocs", fill_allocs, MS_WANT_FULL, false},
+    {"goroutine", fill_goroutine, MS_WANT_FULL, false},
+    {"leaks", fill_leaks, MS_WANT_LEAN, true},
+    {"retained", fill_retained, MS_WANT_FULL_IF_CHEAP, true},
 };
 #define TYPES (sizeof types / sizeof *types)
 
 static const struct argp_option options[] = {
     {"type", KEY_TYPE, "TYPE", 0,
-     "What it is of. Of Go programs: heap or allocs (live and all allocations by stack, as the "
-     "program "
-     "itself counts them), goroutine (all of them by stack): as /debug/pprof has them. Of others: "
-     "leaks "
-     "(lost blocks by type). (heap)",
+     "What it is of. Of Go programs: heap (the default) or allocs, live and all allocations by stack "
+     "as the program itself counts them, goroutine, all of them by stack: as /debug/pprof has them. "
+     "Of all programs: retained (live blocks by what retains them), leaks (lost blocks by type)",
      0},
     {0},
 };
@@ -97,8 +101,7 @@ static ms_result require_go(const struct ms_session *session, const char *so)
 {
     if (session->go)
         return NULL;
-    return ms_error(MS_TARGET,
-                    "%s is no Go program: %s. What there is of it: memscope profile --type leaks",
+    return ms_error(MS_TARGET, "%s is no Go program: %s. What there is of it: memscope profile --type leaks",
                     session->image->origin, so);
 }
 
@@ -112,8 +115,7 @@ static ms_result check_buckets(struct ms_session *session, const struct ms_go_bu
                         session->image->origin);
     if (!buckets->complete) {
         session->image->incomplete = true;
-        ms_image_warn(session->image,
-                      "the program's memory profile is damaged: %zu of its buckets could be read",
+        ms_image_warn(session->image, "the program's memory profile is damaged: %zu of its buckets could be read",
                       buckets->list.count);
     }
     if (buckets->rate <= 0)
@@ -157,13 +159,12 @@ static ms_result fill_from_goroutines(struct ms_session *session, struct ms_go_f
     struct ms_go_goroutines *goroutines;
     MS_TRY(ms_go_goroutines_new(session->go, functions, &goroutines));
     struct ms_go_groups groups = {0};
-    struct ms_error *error = ms_go_group(goroutines, false, &groups);
+    struct ms_error *error = ms_go_group(goroutines, false, NULL, &groups);
     if (!error)
         error = ms_go_goroutine_profile(goroutines, &groups, profile);
     if (goroutines->unreadable || groups.incomplete) {
         session->image->incomplete = true;
-        ms_image_warn(session->image,
-                      "%zu goroutines could not be read, and the stacks of %llu not to their end",
+        ms_image_warn(session->image, "%zu goroutines could not be read, and the stacks of %llu not to their end",
                       goroutines->unreadable, (unsigned long long)groups.incomplete);
     }
     ms_go_groups_free(&groups);
@@ -193,6 +194,23 @@ static ms_result fill_leaks(struct ms_session *session, struct ms_profile *profi
     session->image->incomplete = session->image->incomplete || !report.complete;
     struct ms_error *error = ms_leaks_profile(&report, profile);
     ms_leak_report_free(&report);
+    return error;
+}
+
+/* What retains a block is named by types, so memory for its bytes is well spent. */
+static ms_result fill_retained(struct ms_session *session, struct ms_profile *profile)
+{
+    MS_TRY(ms_session_require_heap(session, "cannot tell its blocks"));
+    const struct ms_heap_options what = {
+        .retainer_limit = RETAINERS_NAMED,
+        .types = session->types,
+        .keep_tree = true,
+    };
+    struct ms_heap_report report = {0};
+    MS_TRY(ms_heap_report(session->scan, session->image, session->symbols, &what, &report));
+    session->image->incomplete = session->image->incomplete || !report.complete;
+    struct ms_error *error = ms_retained_profile(session->scan, &report, profile);
+    ms_heap_report_free(&report);
     return error;
 }
 
@@ -229,7 +247,8 @@ static ms_result make(const struct profile_options *options_given, struct ms_ses
                       struct ms_profile *profile, enum ms_status *status)
 {
     profile->time_ns = time_of(session, options_given->common.target);
-    MS_TRY(ms_session_go(&options_given->common, session));
+    MS_TRY(options_given->type->objects ? ms_session_heap(&options_given->common, session)
+                                        : ms_session_go(&options_given->common, session));
     struct ms_error *error = options_given->type->fill(session, profile);
     ms_progress_clear(&session->progress);
     MS_TRY(error);
@@ -245,10 +264,10 @@ ms_result ms_command_profile(int argc, char **argv, enum ms_status *status)
         return ms_error_nomem("the command line");
     const char *output = given.common.output;
     if ((!output || strcmp(output, "-") == 0) && isatty(STDOUT_FILENO))
-        return ms_error(MS_USAGE,
-                        "a profile is no text for a terminal; give it a file: -o FILE.pb.gz");
+        return ms_error(MS_USAGE, "a profile is no text for a terminal; give it a file: -o FILE.pb.gz");
     struct ms_session session;
-    MS_TRY(ms_session_open(&given.common, given.type->want, false, &session));
+    MS_TRY(given.type->objects ? ms_session_open_heap(&given.common, given.type->want, &session)
+                               : ms_session_open(&given.common, given.type->want, false, &session));
     struct ms_profile profile;
     struct ms_error *error = ms_profile_init(&profile);
     if (!error)

@@ -1,6 +1,9 @@
 /* The build information of a Go program: its version, and the modules it was made of. */
-#include <ctype.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "layout.h"
 
@@ -27,12 +30,11 @@ static char *copy_bytes(const struct ms_image *image, uint64_t address, uint64_t
 {
     if (length > TEXT_MOST)
         return NULL;
-    char *text = malloc(length + 1);
+    char *text = calloc(1, length + 1);
     if (!text || (length && !ms_image_read(image, address, text, length))) {
         free(text);
         return NULL;
     }
-    text[length] = '\0';
     return text;
 }
 
@@ -100,11 +102,11 @@ static void keep_modules(struct ms_go *go, char *info, size_t length)
 static unsigned minor_of(const char *version)
 {
     for (const char *c = version; *c; c++)
-        if (!isprint((unsigned char)*c))
+        if (*c < ' ' || *c > '~') /* messages name it */
             return 0;
     if (!strncmp(version, "devel ", 6))
         version += 6;
-    if (strncmp(version, "go1.", 4) != 0 || !isdigit((unsigned char)version[4]))
+    if (strncmp(version, "go1.", 4) != 0 || version[4] < '0' || version[4] > '9')
         return 0;
     unsigned long minor = strtoul(version + 4, NULL, 10);
     return minor < 255 ? (unsigned)minor : 0;
@@ -167,4 +169,58 @@ bool ms_go_find_build_info(struct ms_go *go, const struct ms_region *of)
                 return true;
         }
     return false;
+}
+
+/* --- files -------------------------------------------------------------------------------------
+ */
+
+#define SECTIONS_MOST 4096u
+#define NAMES_MOST    (1u << 20)
+
+/* SIZE bytes of a file; owned by the caller, NULL when they are not there. */
+static char *read_part(int fd, uint64_t offset, size_t size)
+{
+    char *bytes = malloc(size + 1);
+    if (!bytes || pread(fd, bytes, size, (off_t)offset) != (ssize_t)size) {
+        free(bytes);
+        return NULL;
+    }
+    bytes[size] = '\0';
+    return bytes;
+}
+
+bool ms_go_may_be(int fd)
+{
+    Elf64_Ehdr header;
+    if (pread(fd, &header, sizeof header, 0) != sizeof header)
+        return false;
+    if (!header.e_shnum || header.e_shnum > SECTIONS_MOST || header.e_shstrndx >= header.e_shnum ||
+        header.e_shentsize != sizeof(Elf64_Shdr))
+        return true; /* its sections were taken away */
+    ms_auto_free char *bytes = read_part(fd, header.e_shoff, header.e_shnum * sizeof(Elf64_Shdr));
+    if (!bytes)
+        return true;
+    const Elf64_Shdr *sections = (const Elf64_Shdr *)(const void *)bytes;
+    uint64_t size = sections[header.e_shstrndx].sh_size;
+    ms_auto_free char *names =
+        size <= NAMES_MOST ? read_part(fd, sections[header.e_shstrndx].sh_offset, size) : NULL;
+    if (!names)
+        return true;
+    for (unsigned i = 0; i < header.e_shnum; i++)
+        if (sections[i].sh_name < size && (!strcmp(names + sections[i].sh_name, ".go.buildinfo") ||
+                                           !strcmp(names + sections[i].sh_name, ".gopclntab")))
+            return true;
+    return false;
+}
+
+bool ms_go_is_process(pid_t pid)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool found = ms_go_may_be(fd);
+    close(fd);
+    return found;
 }

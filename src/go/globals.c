@@ -15,6 +15,9 @@ enum check {
     BUCKETS,     /* the first of buckets of a kind, ARGUMENT */
     QUEUED,      /* a block of finalizers that are to be run */
     BLOCKS,      /* the first of all blocks of finalizers */
+    SWEEPER,     /* has the goroutine that sweeps */
+    SIZES,       /* the sizes of objects: 16 bits each, from 0, 8, 16 on */
+    VALUE,       /* a word that is ARGUMENT */
 };
 
 /*
@@ -27,60 +30,67 @@ static const struct known_global {
     const char *name, *functions, *others;
     enum check check;
     uint64_t argument;
-    unsigned last; /* minor version that has it; 0: all known ones do */
+    unsigned last, first; /* minor versions that have it; 0: no bound */
 } known[] = {
-    {"mheap_", "getempty.func1 freeSomeWbufs.func1 stackpoolalloc", "", UNIQUE, 0, 0},
-    {"gcController", "gcinit (*mcache).releaseAll (*mcache).refill", "", UNIQUE, 0, 0},
-    {"memstats", "(*mcache).refill (*mheap).grow (*mheap).allocSpan", "", UNIQUE, 0, 0},
-    {"work", "putfull trygetfull endCheckmarks", "", UNIQUE, 0, 0},
-    {"sched", "oneNewExtraM newproc1", "procresize needm", UNIQUE, 0, 0},
-    {"allgs", "forEachG allgadd", "", SLICE, 0, 0},
-    {"allglen", "forEachGRace allgadd", "", LENGTH, 0, 0},
-    {"allgptr", "forEachGRace allgadd", "", DATA, 0, 0},
-    {"allp", "gcMarkTinyAllocs flushmcache preemptall", "", SLICE_OF_PS, 0, 0},
-    {"allm", "mcommoninit mexit schedtrace", "gcstopm", UNIQUE, 0, 0},
-    {"m0", "mstart1 rt0_go mexit", "", FIRST_M, 0, 0},
-    {"mbuckets", "mProf_FlushLocked stkbucket", "", UNIQUE, 0, 0},
-    {"bbuckets", "stkbucket", "", BUCKETS, 2, 0},
-    {"xbuckets", "stkbucket", "", BUCKETS, 3, 0},
-    {"mProf", "mProf_FlushLocked mProf_Malloc mProf_Free", "", UNIQUE, 0, 18},
-    {"mProfCycle", "mProf_Free mProf_Malloc gcSweep", "", UNIQUE, 0, 0},
-    {"MemProfileRate", "profilealloc allocmcache", "", UNIQUE, 0, 0},
-    {"blockprofilerate", "blockevent chansend chanrecv", "", UNIQUE, 0, 0},
+    {"mheap_", "getempty.func1 freeSomeWbufs.func1 stackpoolalloc", "", UNIQUE, 0, 0, 0},
+    {"gcController", "gcinit (*mcache).releaseAll (*mcache).refill", "", UNIQUE, 0, 0, 0},
+    {"memstats", "(*mcache).refill (*mheap).grow (*mheap).allocSpan", "", UNIQUE, 0, 0, 0},
+    {"work", "putfull trygetfull endCheckmarks", "", UNIQUE, 0, 0, 0},
+    {"sched", "oneNewExtraM newproc1", "procresize needm", UNIQUE, 0, 0, 0},
+    {"allgs", "forEachG allgadd", "", SLICE, 0, 0, 0},
+    {"allglen", "forEachGRace allgadd", "", LENGTH, 0, 0, 0},
+    {"allgptr", "forEachGRace allgadd", "", DATA, 0, 0, 0},
+    {"allp", "gcMarkTinyAllocs flushmcache preemptall", "", SLICE_OF_PS, 0, 0, 0},
+    {"allm", "mcommoninit mexit schedtrace", "gcstopm", UNIQUE, 0, 0, 0},
+    {"m0", "mstart1 rt0_go mexit", "", FIRST_M, 0, 0, 0},
+    {"mbuckets", "mProf_FlushLocked stkbucket", "", UNIQUE, 0, 0, 0},
+    {"bbuckets", "stkbucket", "", BUCKETS, 2, 0, 0},
+    {"xbuckets", "stkbucket", "", BUCKETS, 3, 0, 0},
+    {"mProf", "mProf_FlushLocked mProf_Malloc mProf_Free", "", UNIQUE, 0, 18, 0},
+    {"mProfCycle", "mProf_Free mProf_Malloc gcSweep", "", UNIQUE, 0, 0, 0},
+    {"MemProfileRate", "profilealloc allocmcache", "", UNIQUE, 0, 0, 0},
+    {"blockprofilerate", "blockevent chansend chanrecv", "", UNIQUE, 0, 0, 0},
     {"mutexprofilerate", "semacquire1 (*lockTimer).begin|(*mLockProfile).storeSlow", "chanrecv",
-     UNIQUE, 0, 0},
-    {"zerobase", "SetFinalizer growslice mallocgc", "", UNIQUE, 0, 0},
-    {"finq", "runfinq|runFinalizers queuefinalizer", "", QUEUED, 0, 0},
-    {"allfin", "queuefinalizer markroot", "", BLOCKS, 0, 0},
-    {"gcCleanups", "(*activeSweep).end freeSpecial findRunnable", "", UNIQUE, 0, 0},
-    {"gcphase", "(*gcWork).balance freeSomeWbufs GC", "", UNIQUE, 0, 0},
-    {"gcBlackenEnabled", "gcParkAssist checkIdleGCNoP gcBgMarkWorker", "", UNIQUE, 0, 0},
-    {"writeBarrier", "makechan send closechan", "", UNIQUE, 0, 0},
+     UNIQUE, 0, 0, 0},
+    {"zerobase", "SetFinalizer growslice mallocgc", "", UNIQUE, 0, 0, 0},
+    {"finq", "runfinq|runFinalizers queuefinalizer", "", QUEUED, 0, 0, 0},
+    {"allfin", "queuefinalizer markroot", "", BLOCKS, 0, 0, 0},
+    {"fingRunning", "isSystemGoroutine runfinq", "", UNIQUE, 0, 19, 0},
+    {"fingStatus", "createfing finalizercommit isSystemGoroutine", "", UNIQUE, 0, 0, 20},
+    {"sweep", "bgsweep gcSweep", "", SWEEPER, 0, 0, 0},
+    {"class_to_size", "updatememstats|readmemstats_m makeBucketArray|initMetrics", "", SIZES, 0, 24,
+     0},
+    {"internal/runtime/gc.SizeClassToSize", "readmemstats_m", "", SIZES, 0, 0, 25},
+    {"forcegcperiod", "gcTrigger.test|gcStart sysmon", "", VALUE, 120000000000, 0, 0},
+    {"gcCleanups", "(*activeSweep).end freeSpecial findRunnable", "", UNIQUE, 0, 0, 0},
+    {"gcphase", "(*gcWork).balance freeSomeWbufs GC", "", UNIQUE, 0, 0, 0},
+    {"gcBlackenEnabled", "gcParkAssist checkIdleGCNoP gcBgMarkWorker", "", UNIQUE, 0, 0, 0},
+    {"writeBarrier", "makechan send closechan", "", UNIQUE, 0, 0, 0},
     {"gomaxprocs", "flushallmcaches gcBgMarkStartWorkers (*gcControllerState).enlistWorker", "",
-     UNIQUE, 0, 0},
-    {"runtimeInitTime", "doInit|doInit1 main gcMarkTermination", "", UNIQUE, 0, 0},
+     UNIQUE, 0, 0, 0},
+    {"runtimeInitTime", "doInit|doInit1 main gcMarkTermination", "", UNIQUE, 0, 0, 0},
     {"gcCPULimiter",
      "(*gcControllerState).findRunnableGCWorker gcAssistAlloc1 gcMarkDone procresize gcStart "
      "gcMarkTermination",
-     "(*wakeableSleep).close", UNIQUE, 0, 0},
-    {"itabTable", "itabAdd getitab", "procresize", UNIQUE, 0, 0},
+     "(*wakeableSleep).close", UNIQUE, 0, 0, 0},
+    {"itabTable", "itabAdd getitab", "procresize", UNIQUE, 0, 0, 0},
     {"waitReasonStrings", "schedtrace.func1 (*waitReason).String waitReason.String", "", UNIQUE, 0,
-     0},
-    {"stackpool", "stackcacherefill stackcacherelease stackcache_clear", "", UNIQUE, 0, 0},
+     0, 0},
+    {"stackpool", "stackcacherefill stackcacherelease stackcache_clear", "", UNIQUE, 0, 0, 0},
     {"stackLarge", "freeStackSpans stackalloc stackfree", "stackpoolfree schedinit stackinit",
-     UNIQUE, 0, 0},
-    {"semtable", "semrelease1 semacquire1", "", UNIQUE, 0, 0},
-    {"iscgo", "setsig minitSignalStack traceback1", "", UNIQUE, 0, 0},
+     UNIQUE, 0, 0, 0},
+    {"semtable", "semrelease1 semacquire1", "", UNIQUE, 0, 0, 0},
+    {"iscgo", "setsig minitSignalStack traceback1", "", UNIQUE, 0, 0, 0},
     {"physPageSize",
      "(*linearAlloc).alloc (*pallocData).findScavengeCandidate (*pageAlloc).sysGrow", "", UNIQUE, 0,
-     0},
+     0, 0},
 };
 #define KNOWN_COUNT   (sizeof known / sizeof *known)
 #define ELEMENTS_MOST (1ull << 32)
 
 /* What checks need. */
 struct layout {
-    struct ms_go_place heap_stats, p_id, m_g0, g_m, bucket_kind, block_count, block_next;
+    struct ms_go_place heap_stats, p_id, m_g0, g_m, bucket_kind, block_count, block_next, sweeper;
 };
 #define FIELD(type, path, into) MS_GO_FIELD(struct layout, type, path, into)
 static const struct ms_go_field global_fields[] = {
@@ -88,6 +98,7 @@ static const struct ms_go_field global_fields[] = {
     FIELD("runtime.p", "id", p_id),
     FIELD("runtime.m", "g0", m_g0),
     FIELD("runtime.g", "m", g_m),
+    FIELD("runtime.sweepdata", "g", sweeper),
     FIELD("runtime.bucket", "typ", bucket_kind),
     FIELD("runtime.finBlock|runtime.finblock", "cnt", block_count),
     FIELD("runtime.finBlock|runtime.finblock", "alllink", block_next),
@@ -269,6 +280,28 @@ static bool is_block(const struct search *search, uint64_t block, bool counted)
            (!next || is_readable(search, next));
 }
 
+/* bgsweep() is one of the first goroutines. */
+#define FIRST_GS 64u
+static bool has_sweeper(const struct search *search, uint64_t address)
+{
+    uint64_t allgs = found_before(search, "allgs"), count = allgs ? word_at(search, allgs + 8) : 0,
+             g;
+    if (!ms_go_get(search->go, address, search->layout.sweeper, &g) || !g)
+        return false;
+    for (uint64_t i = 0; i < count && i < FIRST_GS; i++)
+        if (word_at(search, word_at(search, allgs) + 8 * i) == g)
+            return true;
+    return false;
+}
+
+static bool has_sizes(const struct search *search, uint64_t address)
+{
+    static const uint16_t first[] = {0, 8, 16};
+    uint16_t sizes[sizeof first / sizeof *first];
+    return ms_image_read(search->go->image, address, sizes, sizeof sizes) &&
+           !memcmp(sizes, first, sizeof first);
+}
+
 static bool passes(const struct search *search, const struct known_global *global, uint64_t address)
 {
     switch (global->check) {
@@ -290,6 +323,12 @@ static bool passes(const struct search *search, const struct known_global *globa
         return is_block(search, word_at(search, address), true);
     case BLOCKS:
         return is_block(search, word_at(search, address), false);
+    case SWEEPER:
+        return has_sweeper(search, address);
+    case SIZES:
+        return has_sizes(search, address);
+    case VALUE:
+        return word_at(search, address) == global->argument;
     }
     return false;
 }
@@ -328,7 +367,8 @@ static ms_result find_all(struct search *search)
     }
     MS_TRY(ms_go_code_read(search->go, &search->code));
     for (size_t i = 0; i < KNOWN_COUNT; i++) {
-        if (known[i].last && search->go->minor > known[i].last)
+        if (search->go->minor < known[i].first ||
+            (known[i].last && search->go->minor > known[i].last))
             continue;
         MS_TRY(find_candidates(search, &known[i]));
         uint64_t address = choose(search, &known[i]);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include "layout.h"
 
+#include "layout.h"
+
 #define MACHINES_MOST   (1u << 20)
 #define GOROUTINES_MOST (1u << 27)
 #define STRUCTURE_MOST  4096u
@@ -92,15 +94,13 @@ MS_GO_EXPORT_FIELDS(stacks, stack_fields)
  * The thread of an m: by its ID, else (it has another one in its own namespace) by where its
  * thread-local storage is: src/runtime/sys_linux_amd64.s (settls) has it in the m itself.
  */
-static const struct ms_thread *thread_of(const struct ms_image *image, uint64_t procid,
-                                         uint64_t storage)
+static const struct ms_thread *thread_of(const struct ms_image *image, uint64_t procid, uint64_t storage)
 {
     for (size_t i = 0; i < image->thread_count; i++)
         if ((uint64_t)image->threads[i].tid == procid)
             return &image->threads[i];
     for (size_t i = 0; i < image->thread_count; i++)
-        if (image->threads[i].registers_known &&
-            image->threads[i].registers[MS_REG_FS_BASE] == storage + 8)
+        if (image->threads[i].registers_known && image->threads[i].registers[MS_REG_FS_BASE] == storage + 8)
             return &image->threads[i];
     return NULL;
 }
@@ -108,8 +108,8 @@ static const struct ms_thread *thread_of(const struct ms_image *image, uint64_t 
 static struct ms_go_range stack_of(const struct ms_go *go, const struct layout *layout, uint64_t g)
 {
     struct ms_go_range stack = {0};
-    if (!g || !ms_go_get(go, g, layout->lo, &stack.start) ||
-        !ms_go_get(go, g, layout->hi, &stack.end) || stack.end < stack.start)
+    if (!g || !ms_go_get(go, g, layout->lo, &stack.start) || !ms_go_get(go, g, layout->hi, &stack.end) ||
+        stack.end < stack.start)
         return (struct ms_go_range){0};
     return stack;
 }
@@ -171,8 +171,7 @@ static const char *const status_texts[] = {
 
 static const char *status_text(uint8_t status)
 {
-    const char *text =
-        status < sizeof status_texts / sizeof *status_texts ? status_texts[status] : NULL;
+    const char *text = status < sizeof status_texts / sizeof *status_texts ? status_texts[status] : NULL;
     return text ? text : "???";
 }
 
@@ -276,8 +275,7 @@ static void read_goroutine(const struct ms_go_goroutines *all, const struct layo
         goroutine->state = goroutine->wait_reason = reason_text(all, reason);
     goroutine->durable = bubble && goroutine->wait_reason && is_durable(goroutine->wait_reason);
     uint64_t since = field(g, layout->since), now = go->image->taken_ns;
-    if ((goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_SYSCALL) && since &&
-        since < now)
+    if ((goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_SYSCALL) && since && since < now)
         goroutine->waited_ns = now - since;
     const struct go_machine *machine = ms_go_machine(all, goroutine->machine);
     if (machine && (goroutine->status == MS_GO_RUNNING || goroutine->status == MS_GO_SYSCALL))
@@ -290,8 +288,7 @@ static int by_id(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static ms_result add_goroutine(struct ms_go_goroutines *all, const struct layout *layout,
-                               uint64_t address)
+static ms_result add_goroutine(struct ms_go_goroutines *all, const struct layout *layout, uint64_t address)
 {
     struct structure g;
     if (!read_structure(all->go, address, layout->self, &g)) {
@@ -339,15 +336,13 @@ static ms_result fill(struct ms_go_goroutines *all)
 {
     struct layout layout;
     MS_TRY(ms_go_bind(all->go, fields, sizeof fields / sizeof *fields, &layout));
-    MS_TRY(ms_go_bind(all->go, stack_fields, sizeof stack_fields / sizeof *stack_fields,
-                      &all->reader->layout));
+    MS_TRY(ms_go_bind(all->go, stack_fields, sizeof stack_fields / sizeof *stack_fields, &all->reader->layout));
     read_reasons(all);
     MS_TRY(read_machines(all, &layout));
     return read_goroutines(all, &layout);
 }
 
-ms_result ms_go_goroutines_new(struct ms_go *go, struct ms_go_functions *functions,
-                               struct ms_go_goroutines **out)
+ms_result ms_go_goroutines_new(struct ms_go *go, struct ms_go_functions *functions, struct ms_go_goroutines **out)
 {
     *out = NULL;
     struct ms_go_goroutines *all = calloc(1, sizeof *all);

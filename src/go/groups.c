@@ -29,14 +29,14 @@ struct labels_hash {
 struct grouping {
     const struct ms_go_goroutines *all;
     struct ms_go_groups *groups;
-    size_t *slots; /* open addressing: index of the group + 1; owned */
+    const bool *leaked; /* by goroutine, or NULL */
+    size_t *slots;      /* open addressing: index of the group + 1; owned */
     size_t room;
     struct labels_hash *labels; /* a cache, direct-mapped; owned */
 };
 #define LABELS_CACHED 4096u
 
-static ms_result labels_hash(struct grouping *grouping, const struct ms_go_goroutine *goroutine,
-                             uint64_t *hash)
+static ms_result labels_hash(struct grouping *grouping, const struct ms_go_goroutine *goroutine, uint64_t *hash)
 {
     *hash = 0;
     if (!goroutine->labels)
@@ -47,8 +47,7 @@ static ms_result labels_hash(struct grouping *grouping, const struct ms_go_gorou
         MS_TRY(ms_go_labels_read(grouping->all, goroutine, &labels));
         uint64_t found = labels.list.count ? HASH_START : 0;
         for (size_t i = 0; i < labels.list.count; i++)
-            found =
-                hash_text(hash_text(found, labels.list.items[i].key), labels.list.items[i].value);
+            found = hash_text(hash_text(found, labels.list.items[i].key), labels.list.items[i].value);
         ms_go_labels_free(&labels);
         *cached = (struct labels_hash){goroutine->labels, found};
     }
@@ -63,8 +62,7 @@ static size_t *slot_of(const struct ms_go_groups *groups, size_t *slots, size_t 
     for (; slots[at]; at = (at + 1) & (room - 1)) {
         const struct ms_go_group *other = &groups->list.items[slots[at] - 1];
         if (other->hash == group->hash && other->depth == group->depth &&
-            (!group->kept ||
-             !memcmp(other->calls, group->calls, group->kept * sizeof *group->calls)))
+            (!group->kept || !memcmp(other->calls, group->calls, group->kept * sizeof *group->calls)))
             break;
     }
     return &slots[at];
@@ -104,8 +102,7 @@ static bool count_state(struct ms_go_group *group, const struct ms_go_goroutine 
 }
 
 /* A wrapper with nothing inlined into it: profiles do not have it. */
-static bool is_left_out(const struct ms_go_goroutines *all, const struct ms_go_frame *frame,
-                        uint8_t callee)
+static bool is_left_out(const struct ms_go_goroutines *all, const struct ms_go_frame *frame, uint8_t callee)
 {
     struct ms_go_call calls[2];
     return frame->function->id == MS_GO_WRAPPER && ms_go_elides_wrapper(callee) &&
@@ -113,14 +110,13 @@ static bool is_left_out(const struct ms_go_goroutines *all, const struct ms_go_f
 }
 
 /* A group with the stack of GOROUTINE; CALLS, of MS_GO_GROUP_FRAMES, hold it. */
-static struct ms_go_group stack_of(const struct ms_go_goroutines *all,
-                                   const struct ms_go_goroutine *goroutine, uint64_t *calls)
+static struct ms_go_group stack_of(const struct ms_go_goroutines *all, const struct ms_go_goroutine *goroutine,
+                                   uint64_t *calls)
 {
     struct ms_go_group group = {.hash = HASH_START, .calls = calls};
     struct ms_go_unwinder unwinder;
     uint8_t callee = MS_GO_NORMAL;
-    for (bool found = ms_go_unwind(all, goroutine, &unwinder); found;
-         found = ms_go_unwind_next(&unwinder)) {
+    for (bool found = ms_go_unwind(all, goroutine, &unwinder); found; found = ms_go_unwind_next(&unwinder)) {
         bool skipped = is_left_out(all, &unwinder.frame, callee);
         callee = unwinder.frame.function->id;
         if (skipped)
@@ -160,11 +156,13 @@ static ms_result add(struct grouping *grouping, size_t index)
         *slot = groups->list.count;
     }
     struct ms_go_group *group = &groups->list.items[*slot - 1];
+    bool leaked = grouping->leaked && grouping->leaked[index];
     group->count++;
+    group->leaked += leaked;
+    groups->leaked += leaked;
     if (group->created_at != goroutine->created_at)
         group->created_at = 0;
-    group->waited_ns =
-        goroutine->waited_ns > group->waited_ns ? goroutine->waited_ns : group->waited_ns;
+    group->waited_ns = goroutine->waited_ns > group->waited_ns ? goroutine->waited_ns : group->waited_ns;
     groups->total++;
     groups->incomplete += !found.complete;
     return count_state(group, goroutine) ? NULL : ms_error_nomem("the groups of goroutines");
@@ -196,10 +194,11 @@ static ms_result group_all(struct grouping *grouping, bool system)
     return NULL;
 }
 
-ms_result ms_go_group(const struct ms_go_goroutines *all, bool system, struct ms_go_groups *groups)
+ms_result ms_go_group(const struct ms_go_goroutines *all, bool system, const bool *leaked,
+                      struct ms_go_groups *groups)
 {
     *groups = (struct ms_go_groups){0};
-    struct grouping grouping = {.all = all, .groups = groups};
+    struct grouping grouping = {.all = all, .groups = groups, .leaked = leaked};
     grouping.labels = calloc(LABELS_CACHED, sizeof *grouping.labels);
     struct ms_error *error =
         grouping.labels ? group_all(&grouping, system) : ms_error_nomem("the groups of goroutines");
@@ -228,8 +227,7 @@ ms_result ms_go_group_calls(const struct ms_go_goroutines *all, const struct ms_
             bool shown = ms_go_filter_shows(&filter, &at[k]);
             struct ms_go_traced *traced = wrapper ? NULL : ms_vector_add(&calls->list);
             if (traced)
-                *traced =
-                    (struct ms_go_traced){.call = at[k], .lookup = group->calls[i], .shown = shown};
+                *traced = (struct ms_go_traced){.call = at[k], .lookup = group->calls[i], .shown = shown};
             else if (!wrapper) {
                 ms_go_calls_free(calls);
                 return ms_error_nomem("the stack of a group");

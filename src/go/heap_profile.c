@@ -4,6 +4,8 @@
 
 #include "memscope/goprofile.h"
 
+/* What int64 ends before. */
+#define FLOAT_LIMIT 9223372036854775808.0
 /* internal/runtime/ is the runtime too, since 1.24. */
 #define RUNTIME_PACKAGES_SINCE 24u
 
@@ -19,14 +21,13 @@ static bool in_runtime(struct ms_go *go, struct ms_go_functions *functions, uint
     struct ms_go_call call;
     return ms_go_calls_at(functions, pc, &call, 1) == 1 &&
            (starts_with(call.function, "runtime.") ||
-            (go->minor >= RUNTIME_PACKAGES_SINCE &&
-             starts_with(call.function, "internal/runtime/")));
+            (go->minor >= RUNTIME_PACKAGES_SINCE && starts_with(call.function, "internal/runtime/")));
 }
 
 /* As many as a float64 that a Go program converts to int64 gives on amd64. */
 static int64_t to_integer(double value)
 {
-    return value < 0x1p63 && value >= -0x1p63 ? (int64_t)value : INT64_MIN;
+    return value < FLOAT_LIMIT && value >= -FLOAT_LIMIT ? (int64_t)value : INT64_MIN;
 }
 
 /* Divides what was counted by the probability of being counted (scaleHeapSample). */
@@ -46,9 +47,8 @@ static void scale(int64_t count, int64_t size, int64_t rate, int64_t scaled[2])
 }
 
 /* Frames of the runtime that lead to the allocation are left out, unless there are no others. */
-static ms_result locate(struct ms_go *go, struct ms_go_functions *functions,
-                        struct ms_go_locator *locator, const struct ms_profile *profile,
-                        const uint64_t *pcs, size_t count)
+static ms_result locate(struct ms_go *go, struct ms_go_functions *functions, struct ms_go_locator *locator,
+                        const struct ms_profile *profile, const uint64_t *pcs, size_t count)
 {
     size_t hidden = 0;
     while (hidden < count && in_runtime(go, functions, pcs[hidden]))
@@ -60,8 +60,7 @@ static ms_result locate(struct ms_go *go, struct ms_go_functions *functions,
     return profile->frames.count == frames ? ms_go_locate(locator, pcs, count) : NULL;
 }
 
-static ms_result add_sample(struct ms_profile *profile, int64_t rate,
-                            const struct ms_go_bucket *bucket)
+static ms_result add_sample(struct ms_profile *profile, int64_t rate, const struct ms_go_bucket *bucket)
 {
     struct ms_profile_sample *sample;
     MS_TRY(ms_profile_sample(profile, &sample));
@@ -75,15 +74,13 @@ static ms_result add_sample(struct ms_profile *profile, int64_t rate,
     return size ? ms_profile_label(profile, "bytes", NULL, size) : NULL;
 }
 
-static ms_result fill(struct ms_go *go, struct ms_go_functions *functions,
-                      struct ms_go_locator *locator, const struct ms_go_buckets *buckets,
-                      struct ms_profile *profile)
+static ms_result fill(struct ms_go *go, struct ms_go_functions *functions, struct ms_go_locator *locator,
+                      const struct ms_go_buckets *buckets, struct ms_profile *profile)
 {
     for (size_t i = 0; i < buckets->list.count; i++) {
         const struct ms_go_bucket *bucket = &buckets->list.items[i];
         MS_TRY(add_sample(profile, buckets->rate, bucket));
-        MS_TRY(locate(go, functions, locator, profile, buckets->pcs.items + bucket->first_pc,
-                      bucket->pc_count));
+        MS_TRY(locate(go, functions, locator, profile, buckets->pcs.items + bucket->first_pc, bucket->pc_count));
     }
     return NULL;
 }

@@ -1,6 +1,7 @@
 /* Profiler labels of goroutines: a map of strings up to Go 1.23, a slice from 1.24 on. */
 #include <string.h>
 
+#include "layout.h"
 #include "memscope/gostacks.h"
 #include "layout.h"
 
@@ -17,11 +18,9 @@ void ms_go_labels_free(struct ms_go_labels *labels)
 }
 
 /* Adds the label whose strings are at KEY and VALUE; one that cannot be read is left out. */
-static ms_result add_label(const struct ms_go *go, uint64_t key, uint64_t value,
-                           struct ms_go_labels *labels)
+static ms_result add_label(const struct ms_go *go, uint64_t key, uint64_t value, struct ms_go_labels *labels)
 {
-    struct ms_go_label label = {ms_go_get_string(go, key, TEXT_MOST),
-                                ms_go_get_string(go, value, TEXT_MOST)};
+    struct ms_go_label label = {ms_go_get_string(go, key, TEXT_MOST), ms_go_get_string(go, value, TEXT_MOST)};
     struct ms_go_label *slot = label.key && label.value ? ms_vector_add(&labels->list) : NULL;
     if (slot) {
         *slot = label;
@@ -61,8 +60,7 @@ static const struct ms_go_field map_fields[] = {
 };
 MS_GO_EXPORT_FIELDS(labels, map_fields)
 
-static ms_result read_buckets(const struct ms_go *go, uint64_t buckets, uint64_t count,
-                              struct ms_go_labels *labels)
+static ms_result read_buckets(const struct ms_go *go, uint64_t buckets, uint64_t count, struct ms_go_labels *labels)
 {
     for (uint64_t i = 0; buckets && i < count && i < LABELS_MOST; i++) {
         uint64_t bucket = buckets + BUCKET_SIZE * i;
@@ -72,8 +70,7 @@ static ms_result read_buckets(const struct ms_go *go, uint64_t buckets, uint64_t
                 break;
             for (unsigned k = 0; k < SLOTS && labels->list.count < LABELS_MOST; k++)
                 if (marks[k] >= MINIMUM_TOPHASH)
-                    MS_TRY(add_label(go, bucket + SLOTS + 16 * k, bucket + SLOTS + 16 * (SLOTS + k),
-                                     labels));
+                    MS_TRY(add_label(go, bucket + SLOTS + 16 * k, bucket + SLOTS + 16 * (SLOTS + k), labels));
             ms_image_read_word(go->image, bucket + BUCKET_SIZE - 8, &bucket);
         }
     }
@@ -85,9 +82,8 @@ static ms_result read_map(struct ms_go *go, uint64_t address, struct ms_go_label
     struct map_layout layout;
     uint64_t map, bits, buckets, old;
     MS_TRY(ms_go_bind(go, map_fields, sizeof map_fields / sizeof *map_fields, &layout));
-    if (!ms_image_read_word(go->image, address, &map) || !map ||
-        !ms_go_get(go, map, layout.bits, &bits) || bits > 32 ||
-        !ms_go_get(go, map, layout.buckets, &buckets) || !ms_go_get(go, map, layout.old, &old))
+    if (!ms_image_read_word(go->image, address, &map) || !map || !ms_go_get(go, map, layout.bits, &bits) ||
+        bits > 32 || !ms_go_get(go, map, layout.buckets, &buckets) || !ms_go_get(go, map, layout.old, &old))
         return NULL;
     MS_TRY(read_buckets(go, buckets, (uint64_t)1 << bits, labels));
     return read_buckets(go, old, bits ? (uint64_t)1 << (bits - 1) : 0, labels);
@@ -99,15 +95,15 @@ static int by_key(const void *a, const void *b)
     return strcmp(x->key, y->key);
 }
 
-ms_result ms_go_labels_read(const struct ms_go_goroutines *goroutines,
-                            const struct ms_go_goroutine *goroutine, struct ms_go_labels *labels)
+ms_result ms_go_labels_read(const struct ms_go_goroutines *goroutines, const struct ms_go_goroutine *goroutine,
+                            struct ms_go_labels *labels)
 {
     struct ms_go *go = goroutines->go;
     *labels = (struct ms_go_labels){0};
     if (!goroutine->labels)
         return NULL;
-    struct ms_error *error = go->minor >= 24 ? read_slice(go, goroutine->labels, labels)
-                                             : read_map(go, goroutine->labels, labels);
+    struct ms_error *error =
+        go->minor >= 24 ? read_slice(go, goroutine->labels, labels) : read_map(go, goroutine->labels, labels);
     if (error)
         ms_go_labels_free(labels);
     ms_vector_sort(&labels->list, by_key);

@@ -22,29 +22,28 @@
     READER(goroutines)                                                                             \
     READER(stacks)                                                                                 \
     READER(labels)                                                                                 \
+    READER(leaked)                                                                                 \
     READER(stats)                                                                                  \
     READER(stat_spans)                                                                             \
     READER(gctrace)                                                                                \
     READER(records)                                                                                \
-    READER(buckets)
+    READER(buckets)                                                                                \
+    READER(pacing)
 
 struct ms_go_fields {
     const char *reader;
     const struct ms_go_field *fields;
     size_t count;
 };
-#define MS_GO_EXPORT_FIELDS(reader, array)                                                         \
-    const struct ms_go_fields ms_go_fields_of_##reader = {#reader, array,                          \
-                                                          sizeof(array) / sizeof *(array)};
+#define MS_GO_EXPORT_FIELDS(reader, array)                                                                         \
+    const struct ms_go_fields ms_go_fields_of_##reader = {#reader, array, sizeof(array) / sizeof *(array)};
 
 #define MS_GO_DECLARE_FIELDS(reader) extern const struct ms_go_fields ms_go_fields_of_##reader;
 MS_GO_READERS(MS_GO_DECLARE_FIELDS)
 
 /* Where a field is by the target's DWARF, or by the table of known versions. False: not there. */
-bool ms_go_place_by_dwarf(const struct ms_go *go, const struct ms_go_field *field,
-                          struct ms_go_place *place);
-bool ms_go_place_by_table(const struct ms_go *go, const struct ms_go_field *field,
-                          struct ms_go_place *place);
+bool ms_go_place_by_dwarf(const struct ms_go *go, const struct ms_go_field *field, struct ms_go_place *place);
+bool ms_go_place_by_table(const struct ms_go *go, const struct ms_go_field *field, struct ms_go_place *place);
 
 /* --- layout_table.c: known versions ------------------------------------------------------------
  */
@@ -82,7 +81,7 @@ ms_result ms_go_read_modules(struct ms_go *go, uint64_t address);
  */
 
 /* Address of a global that no symbol names, by the code that refers to it; 0: not known. NAME
- * without "runtime.". */
+ * without "runtime.", those of other packages with theirs. */
 uint64_t ms_go_find_global(const struct ms_go *go, const char *name);
 
 /* --- what is kept --------------------------------------------------------------------------------

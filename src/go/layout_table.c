@@ -1,7 +1,8 @@
-/* Layouts of the runtime's structures by version of Go: made by contrib/go-layouts.py, not by hand. */
+/* Layouts of the runtime by version of Go: made by contrib/go-layouts.py, not by hand. */
 #include "layout.h"
 
-/* Made with 1.17.13, 1.18.10, 1.19.13, 1.20.14, 1.21.13, 1.22.12, 1.23.12, 1.24.13, 1.25.5, 1.26.8. */
+/* Made with
+ * 1.17.13, 1.18.10, 1.19.13, 1.20.14, 1.21.13, 1.22.12, 1.23.12, 1.24.13, 1.25.5, 1.26.8. */
 const unsigned ms_go_first_known = 17, ms_go_last_known = 26;
 
 /* clang-format off */
@@ -180,6 +181,10 @@ const struct ms_go_known_place ms_go_known_places[] = {
     {"runtime.gcControllerState", "gcPercentHeapGoal", 19, 19, 104, 8},
     {"runtime.gcControllerState", "gcPercentHeapGoal", 20, 20, 48, 8},
     {"runtime.gcControllerState", "gcPercentHeapGoal", 21, 26, 72, 8},
+    {"runtime.gcControllerState", "gcPercentHeapGoal|heapGoal", 17, 17, 32, 8},
+    {"runtime.gcControllerState", "gcPercentHeapGoal|heapGoal", 18, 19, 104, 8},
+    {"runtime.gcControllerState", "gcPercentHeapGoal|heapGoal", 20, 20, 48, 8},
+    {"runtime.gcControllerState", "gcPercentHeapGoal|heapGoal", 21, 26, 72, 8},
     {"runtime.gcControllerState", "globalsScan", 18, 18, 160, 8},
     {"runtime.gcControllerState", "globalsScan", 19, 19, 176, 8},
     {"runtime.gcControllerState", "globalsScan", 20, 20, 120, 8},
@@ -497,6 +502,8 @@ const struct ms_go_known_place ms_go_known_places[] = {
     {"runtime.p", "id", 17, 26, 0, 4},
     {"runtime.p", "mcache", 17, 22, 64, 8},
     {"runtime.p", "mcache", 23, 26, 56, 8},
+    {"runtime.semaRoot", "", 17, 26, 0, 24},
+    {"runtime.semaRoot", "treap", 17, 26, 8, 8},
     {"runtime.special", "kind", 17, 23, 10, 1},
     {"runtime.special", "kind", 24, 26, 16, 1},
     {"runtime.special", "next", 17, 26, 0, 8},
@@ -510,8 +517,18 @@ const struct ms_go_known_place ms_go_known_places[] = {
     {"runtime.specialfinalizer", "fn", 24, 26, 24, 8},
     {"runtime.stackfreelist", "", 17, 26, 0, 16},
     {"runtime.stackfreelist", "list", 17, 26, 0, 8},
+    {"runtime.sudog", "c.maybeTraceablePtr.vu|c", 17, 25, 80, 8},
+    {"runtime.sudog", "c.maybeTraceablePtr.vu|c", 26, 26, 96, 8},
+    {"runtime.sudog", "elem.vu|elem", 17, 25, 24, 8},
+    {"runtime.sudog", "elem.vu|elem", 26, 26, 32, 8},
+    {"runtime.sudog", "g", 17, 26, 0, 8},
+    {"runtime.sudog", "next", 17, 26, 8, 8},
+    {"runtime.sudog", "prev", 17, 26, 16, 8},
+    {"runtime.sudog", "waitlink", 17, 25, 64, 8},
+    {"runtime.sudog", "waitlink", 26, 26, 72, 8},
     {"runtime.sweepdata", "active.state", 18, 21, 28, 4},
     {"runtime.sweepdata", "active.state", 22, 26, 20, 4},
+    {"runtime.sweepdata", "g", 17, 26, 8, 8},
     {"runtime.synctestBubble", "id", 25, 26, 72, 8},
     {"runtime.workType|&runtime.work", "", 17, 17, 0, 416},
     {"runtime.workType|&runtime.work", "", 18, 18, 0, 440},

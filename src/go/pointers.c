@@ -13,6 +13,8 @@
 #define KIND_ARRAY  17u
 #define KIND_STRUCT 25u
 #define DEPTH_MOST  64u
+#define STEPS_LEAST 100000u /* building a mask may take so many, and … */
+#define STEPS_EACH  16u     /* … for each word of it */
 #define FIELDS_MOST 65536u
 #define MASK_MOST   (1ull << 31) /* words: a type of 16 GiB */
 
@@ -92,6 +94,12 @@ static bool read_mask(const struct reader *r, uint64_t address, uint64_t words, 
     return ms_image_read(r->b->image, address, bits, (words + 7) / 8);
 }
 
+/* False when building has taken more steps than any type can need. */
+static bool take_step(struct reader *r)
+{
+    return r->steps && r->steps--;
+}
+
 static bool build(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total, uint64_t *bits);
 
 static bool build_array(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total,
@@ -102,7 +110,7 @@ static bool build_array(struct reader *r, uint64_t address, unsigned depth, uint
     if (!ms_go_get(r->b->go, address, r->layout.element, &element) ||
         !ms_go_get(r->b->go, address, r->layout.length, &length) || !read_type(r, element, &type))
         return false;
-    for (uint64_t i = 0; i < length && at + i * (type.size / 8) < total; i++)
+    for (uint64_t i = 0; i < length && at + i * (type.size / 8) < total && take_step(r); i++)
         if (!build(r, element, depth + 1, at + i * (type.size / 8), total, bits))
             return false;
     return true;
@@ -114,7 +122,7 @@ static bool build_struct(struct reader *r, uint64_t address, unsigned depth, uin
     struct ms_go_slice list;
     if (!ms_go_get_slice(r->b->go, address, r->layout.fields, &list) || list.length > FIELDS_MOST)
         return false;
-    for (uint64_t i = 0; i < list.length; i++) {
+    for (uint64_t i = 0; i < list.length && take_step(r); i++) {
         uint64_t item = list.data + i * r->layout.field.size, type, offset;
         struct type member;
         if (!ms_go_get(r->b->go, item, r->layout.field_type, &type) ||
@@ -133,9 +141,9 @@ static bool build_struct(struct reader *r, uint64_t address, unsigned depth, uin
 static bool build(struct reader *r, uint64_t address, unsigned depth, uint64_t at, uint64_t total, uint64_t *bits)
 {
     struct type type;
-    if (depth > DEPTH_MOST || !r->steps || !read_type(r, address, &type) || at > total || type.words > total - at)
+    if (depth > DEPTH_MOST || !take_step(r) || !read_type(r, address, &type) || at > total ||
+        type.words > total - at)
         return false;
-    r->steps--;
     if (type.flags & MASK_LATER) {
         if ((type.kind & KIND_MASK) == KIND_ARRAY)
             return build_array(r, address, depth, at, total, bits);
@@ -158,7 +166,7 @@ static bool fill_mask(struct reader *r, uint64_t address, const struct type *typ
     if (r->b->go->minor >= 24 && type->flags & MASK_LATER) {
         if (ms_image_read_word(r->b->image, type->mask, &at) && at && at != r->in_progress)
             return read_mask(r, at, type->words, bits);
-        r->steps = 1000 + 4 * type->words;
+        r->steps = STEPS_LEAST + STEPS_EACH * type->words;
         return build(r, address, 0, 0, type->words, bits);
     }
     /* Types of objects with programs are given to objects unrolled, in a type of its own. */
@@ -191,7 +199,8 @@ static struct ms_error *grow(struct reader *r)
     return NULL;
 }
 
-static struct ms_error *mask_of(struct reader *r, uint64_t address, const struct mask **mask)
+/* That of an object of WORDS words; a type that is bigger than its object cannot be true. */
+static struct ms_error *mask_of(struct reader *r, uint64_t address, uint64_t words, const struct mask **mask)
 {
     *mask = NULL;
     if (r->masks && (*mask = find_mask(r->masks, r->shift, address))->type)
@@ -199,7 +208,7 @@ static struct ms_error *mask_of(struct reader *r, uint64_t address, const struct
     MS_TRY(grow(r));
     struct mask made = {.type = address};
     struct type type;
-    if (address && read_type(r, address, &type)) {
+    if (address && read_type(r, address, &type) && type.words <= words) {
         made.bits = calloc(type.words / 64 + 1, sizeof *made.bits);
         if (!made.bits)
             return ms_error_nomem("the Go heap");
@@ -230,7 +239,7 @@ static struct ms_error *map_by_type(struct reader *r, uint64_t type, uint64_t fi
     const struct mask *mask;
     if (!type)
         return NULL; /* an object that is being made: it has none yet */
-    MS_TRY(mask_of(r, type, &mask));
+    MS_TRY(mask_of(r, type, words, &mask));
     if (!mask->words || !mask->size) {
         map_all(r, first, words);
         return NULL;

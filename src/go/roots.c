@@ -7,7 +7,8 @@
 
 #define PIECE           (64u << 10)
 #define ROOTS_DATA_MOST (1ull << 36) /* bytes of data of a module that are believed */
-#define LIST_MOST       (1u << 24)   /* blocks of a list, goroutines, threads */
+#define BLOCKS_MOST     (1u << 16)   /* of queued finalizers or cleanups, of some 100 each */
+#define LIST_MOST       (1u << 20)   /* blocks of a list, goroutines, threads */
 #define FINALIZER_WORDS 5u           /* struct finalizer: fn, arg, nret, fint, ot */
 
 struct layout {
@@ -113,7 +114,7 @@ static struct ms_error *add_queued_finalizers(struct reader *r)
 {
     const struct layout *l = &r->layout;
     static const uint8_t mask[] = {0x1b}; /* finptrmask: all words but nret */
-    uint64_t block = global_word(r, "runtime.allfin"), left = LIST_MOST;
+    uint64_t block = global_word(r, "runtime.allfin"), left = BLOCKS_MOST;
     for (; block && left; left--, block = get(r, block, l->final_next)) {
         uint64_t count = get(r, block, l->final_count), most = l->final_list.size / l->finalizer.size;
         for (uint64_t i = 0; i < count && i < most; i++)
@@ -126,7 +127,7 @@ static struct ms_error *add_queued_finalizers(struct reader *r)
 static struct ms_error *add_queued_cleanups(struct reader *r)
 {
     const struct layout *l = &r->layout;
-    uint64_t queue = ms_go_global(r->b->go, "runtime.gcCleanups"), left = LIST_MOST;
+    uint64_t queue = ms_go_global(r->b->go, "runtime.gcCleanups"), left = BLOCKS_MOST;
     const uint64_t size = l->cleanup.size ? l->cleanup.size : 8;
     if (!queue || !l->cleanup_all.size)
         return NULL;
@@ -170,25 +171,26 @@ static struct ms_error *add_tiny_blocks(struct reader *r)
 
 /* --- goroutines and threads -------------------------------------------------------------------- */
 
-/*
- * A thread that sleeps on the stack of its scheduler, without a goroutine: what it has there and in its
- * registers is left over. Other threads may be anywhere in the runtime, away from the collector's safe points.
- */
-struct idle {
+/* A thread of the runtime's, and the stack that its scheduler runs on. */
+struct machine {
     pid_t tid;
-    uint64_t low, high; /* that stack */
+    uint64_t low, high;
+    bool idle; /* it sleeps there, without a goroutine: what it has there and in its registers is left over */
 };
 
-/* Takes the words of a stack. */
+/*
+ * Takes the words of a stack. Threads that are not idle may be anywhere in the runtime, away from the
+ * collector's safe points: what they have counts, all of it.
+ */
 struct taker {
-    MS_VECTOR(struct idle) idle;
+    MS_VECTOR(struct machine) machines;
     struct reader *r;
     enum ms_root_kind kind;
     pid_t tid;
     struct ms_error *error; /* the first one */
 };
 
-static struct ms_error *find_idle(struct taker *t)
+static struct ms_error *find_machines(struct taker *t)
 {
     const struct reader *r = t->r;
     const struct layout *l = &r->layout;
@@ -198,21 +200,34 @@ static struct ms_error *find_idle(struct taker *t)
         const struct ms_thread *thread = r->b->image->threads, *end = thread + r->b->image->thread_count;
         while (thread < end && (uint64_t)thread->tid != tid)
             thread++;
-        if (thread == end || get(r, m, l->m_current) || (int64_t)thread->registers[MS_REG_ORIG_RAX] < 0)
+        if (thread == end)
             continue;
-        struct idle *idle = ms_vector_add(&t->idle);
-        if (!idle)
+        if (t->machines.count == r->b->image->thread_count)
+            return NULL;
+        struct machine *machine = ms_vector_add(&t->machines);
+        if (!machine)
             return ms_error_nomem("the threads");
-        *idle = (struct idle){thread->tid, get(r, g, l->g_low), get(r, g, l->g_high)};
+        const bool waits = (int64_t)thread->registers[MS_REG_ORIG_RAX] >= 0;
+        *machine = (struct machine){thread->tid, get(r, g, l->g_low), get(r, g, l->g_high),
+                                    waits && !get(r, m, l->m_current)};
     }
     return NULL;
 }
 
-static bool is_idle(const struct taker *t, pid_t tid, uint64_t address)
+/* The one whose stack ADDRESS is on, or NULL. */
+static const struct machine *machine_at(const struct taker *t, uint64_t address)
 {
-    for (size_t i = 0; i < t->idle.count; i++)
-        if (t->idle.items[i].tid == tid || (address >= t->idle.items[i].low && address < t->idle.items[i].high))
-            return true;
+    for (size_t i = 0; i < t->machines.count; i++)
+        if (address >= t->machines.items[i].low && address < t->machines.items[i].high)
+            return &t->machines.items[i];
+    return NULL;
+}
+
+static bool is_idle(const struct taker *t, pid_t tid)
+{
+    for (size_t i = 0; i < t->machines.count; i++)
+        if (t->machines.items[i].tid == tid)
+            return t->machines.items[i].idle;
     return false;
 }
 
@@ -223,7 +238,7 @@ static uint64_t register_with(const struct taker *t, uint64_t value, pid_t *tid)
     for (size_t i = 0; i < image->thread_count; i++) {
         const struct ms_thread *thread = &image->threads[i];
         *tid = thread->tid;
-        if (is_idle(t, thread->tid, 0))
+        if (is_idle(t, thread->tid))
             continue;
         for (uint64_t k = 0; k < MS_REGISTERS; k++)
             if (thread->registers[k] == value)
@@ -246,8 +261,11 @@ static void take_word(void *context, const struct ms_go_word *word)
     if (!address) {
         kind = MS_ROOT_REGISTER;
         address = register_with(t, word->value, &tid);
-    } else if (kind == MS_ROOT_STACK && is_idle(t, 0, address)) {
-        return;
+    } else if (kind == MS_ROOT_STACK) {
+        const struct machine *machine = machine_at(t, address);
+        if (machine && machine->idle)
+            return;
+        tid = machine ? machine->tid : 0;
     }
     if (address == MS_NOTHING)
         return;
@@ -257,7 +275,7 @@ static void take_word(void *context, const struct ms_go_word *word)
 static struct ms_error *take_stacks(struct taker *t)
 {
     const struct ms_go_goroutines *goroutines = t->r->b->heap->goroutines;
-    MS_TRY(find_idle(t));
+    MS_TRY(find_machines(t));
     for (size_t i = 0; i < goroutines->list.count && !t->error; i++) {
         t->tid = (pid_t)i;
         MS_TRY(ms_go_stack_words(goroutines, &goroutines->list.items[i], take_word, t));
@@ -271,7 +289,7 @@ static struct ms_error *add_stacks(struct reader *r)
 {
     struct taker taker = {.r = r, .kind = MS_ROOT_GOROUTINE};
     struct ms_error *error = take_stacks(&taker);
-    ms_vector_free(&taker.idle);
+    ms_vector_free(&taker.machines);
     return error ? error : taker.error;
 }
 

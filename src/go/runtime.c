@@ -5,35 +5,50 @@
 
 #include "layout.h"
 
-static ms_result read_runtime(struct ms_go *go, uint64_t module)
-{
-    if (!ms_go_find_build_info(go, ms_image_region(go->image, module)))
-        return ms_error(
-            MS_TARGET,
-            "%s: this is a Go program, but with which version of Go it was built is not "
-            "recorded in it",
-            go->image->origin);
-    go->layouts = calloc(1, sizeof *go->layouts);
-    if (!go->layouts)
-        return ms_error_nomem("the Go runtime");
-    return ms_go_read_modules(go, module);
-}
-
-ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols,
-                     struct ms_types *types, struct ms_go **go)
+/* GO with its version; NULL when there is no Go code. MODULE: where its moduledata is. */
+static ms_result recognize(const struct ms_image *image, struct ms_go **go, uint64_t *module)
 {
     *go = NULL;
     /* A version alone proves nothing: its mark may be any program's data. */
-    uint64_t module = ms_go_find_module(image);
-    if (!module)
+    *module = ms_go_find_module(image);
+    if (!*module)
         return NULL;
     struct ms_go *made = calloc(1, sizeof *made);
     if (!made)
         return ms_error_nomem("the Go runtime");
     made->image = image;
+    if (!ms_go_find_build_info(made, ms_image_region(image, *module))) {
+        ms_go_close(made);
+        return ms_error(
+            MS_TARGET,
+            "%s: this is a Go program, but with which version of Go it was built is not "
+            "recorded in it",
+            image->origin);
+    }
+    *go = made;
+    return NULL;
+}
+
+ms_result ms_go_recognize(const struct ms_image *image, struct ms_go **go)
+{
+    uint64_t module;
+    return recognize(image, go, &module);
+}
+
+ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols,
+                     struct ms_types *types, struct ms_go **go)
+{
+    struct ms_go *made;
+    uint64_t module;
+    *go = NULL;
+    MS_TRY(recognize(image, &made, &module));
+    if (!made)
+        return NULL;
     made->symbols = symbols;
     made->types = types;
-    struct ms_error *error = read_runtime(made, module);
+    made->layouts = calloc(1, sizeof *made->layouts);
+    struct ms_error *error =
+        made->layouts ? ms_go_read_modules(made, module) : ms_error_nomem("the Go runtime");
     if (error) {
         ms_go_close(made);
         return error;
@@ -65,10 +80,9 @@ uint64_t ms_go_global(const struct ms_go *go, const char *name)
 {
     static const char prefix[] = "runtime.";
     uint64_t address = ms_symbols_address(go->symbols, name, NULL);
-    if (address || strncmp(name, prefix, sizeof prefix - 1) != 0)
-        return address;
     /* What a table of symbols does not name is not there; only without one is it looked for. */
-    if (ms_symbols_address(go->symbols, "runtime.firstmoduledata", NULL))
-        return 0;
-    return ms_go_find_global(go, name + sizeof prefix - 1);
+    if (address || ms_symbols_address(go->symbols, "runtime.firstmoduledata", NULL))
+        return address;
+    bool is_own = !strncmp(name, prefix, sizeof prefix - 1);
+    return ms_go_find_global(go, is_own ? name + sizeof prefix - 1 : name);
 }

@@ -93,7 +93,8 @@ static struct ms_error *read_arenas(struct ms_go_builder *b, const struct layout
     for (uint64_t i = 0; i < all.length; i++) {
         uint64_t index, address;
         if (!ms_image_read_word(b->image, all.data + i * 8, &index) || index >= ARENAS_MOST ||
-            !ms_image_read_word(b->image, table + index * 8, &address) || !address)
+            !ms_image_read_word(b->image, table + index * 8, &address) || !address ||
+            !ms_image_region(b->image, ARENA_BASE + index * b->arenas.bytes))
             continue; /* it is being added in this moment */
         struct ms_go_arena *arena = ms_vector_add(&b->arenas.list);
         if (!arena)
@@ -101,6 +102,11 @@ static struct ms_error *read_arenas(struct ms_go_builder *b, const struct layout
         *arena = (struct ms_go_arena){ARENA_BASE + index * b->arenas.bytes, address};
     }
     ms_vector_sort(&b->arenas.list, arenas_by_start);
+    size_t kept = 0;
+    for (size_t i = 0; i < b->arenas.list.count; i++)
+        if (!kept || b->arenas.list.items[i].start != b->arenas.list.items[kept - 1].start)
+            b->arenas.list.items[kept++] = b->arenas.list.items[i];
+    b->arenas.list.count = kept;
     return NULL;
 }
 

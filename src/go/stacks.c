@@ -73,9 +73,8 @@ static bool interrupted_by_signal(const struct ms_go_goroutines *all, uint64_t *
     const struct ms_image *image = all->go->image;
     for (unsigned i = 0; i < SIGNAL_FRAMES_MOST; i++) {
         const struct go_code_point *point = ms_go_code_point(all, *pc);
-        const char *name = point && point->function.entry
-                               ? ms_go_function_name(all->functions, &point->function)
-                               : "";
+        const char *name =
+            point && point->function.entry ? ms_go_function_name(all->functions, &point->function) : "";
         if (!strncmp(name, "runtime.sigreturn", 17))
             return ms_image_read_word(image, *sp + UCONTEXT_RIP, pc) &&
                    ms_image_read_word(image, *sp + UCONTEXT_RSP, sp);
@@ -86,8 +85,8 @@ static bool interrupted_by_signal(const struct ms_go_goroutines *all, uint64_t *
     return false;
 }
 
-bool ms_go_running_at(const struct ms_go_goroutines *all, const struct ms_go_goroutine *goroutine,
-                      uint64_t *pc, uint64_t *sp)
+bool ms_go_running_at(const struct ms_go_goroutines *all, const struct ms_go_goroutine *goroutine, uint64_t *pc,
+                      uint64_t *sp)
 {
     const struct go_machine *machine = ms_go_machine(all, goroutine->machine);
     if (goroutine->status != MS_GO_RUNNING || goroutine->syscall || !machine || !machine->thread ||
@@ -112,13 +111,11 @@ static bool stop(struct ms_go_unwinder *unwinder, bool complete, uint64_t rest)
 }
 
 /* The offset by which a call to deferreturn is looked up at its return address, less 1. */
-static uint64_t continuation_of(const struct ms_go_unwinder *unwinder,
-                                const struct ms_go_frame *frame)
+static uint64_t continuation_of(const struct ms_go_unwinder *unwinder, const struct ms_go_frame *frame)
 {
     if (unwinder->callee != MS_GO_SIGPANIC)
         return frame->pc;
-    return frame->function->deferreturn ? frame->function->entry + frame->function->deferreturn + 1
-                                        : 0;
+    return frame->function->deferreturn ? frame->function->entry + frame->function->deferreturn + 1 : 0;
 }
 
 /*
@@ -155,6 +152,29 @@ static bool resolve(struct ms_go_unwinder *unwinder, uint64_t pc, uint64_t sp, b
     return unwinder->valid = true;
 }
 
+static const char *name_at(const struct ms_go_goroutines *all, uint64_t pc)
+{
+    const struct go_code_point *point = ms_go_code_point(all, pc);
+    return point && point->function.entry ? ms_go_function_name(all->functions, &point->function) : "";
+}
+
+/* Is PC in gogo(), whose second half has a name of its own since 1.17 (src/runtime/asm_amd64.s)? */
+static bool is_resuming(const struct ms_go_goroutines *all, uint64_t pc)
+{
+    const char *name = name_at(all, pc);
+    return !strcmp(name, "gogo") || !strcmp(name, "runtime.gogo");
+}
+
+/*
+ * The runtime's functions that write the stack pointer switch to another stack and back: on the
+ * goroutine's own it is where their frame begins. Others align it, nobody knows by how much.
+ */
+static bool switches_stacks(const struct ms_go_goroutines *all, uint64_t pc)
+{
+    const char *name = name_at(all, pc);
+    return !strncmp(name, "runtime.", 8) || !strcmp(name, "time.now");
+}
+
 bool ms_go_unwind(const struct ms_go_goroutines *all, const struct ms_go_goroutine *goroutine,
                   struct ms_go_unwinder *unwinder)
 {
@@ -162,20 +182,21 @@ bool ms_go_unwind(const struct ms_go_goroutines *all, const struct ms_go_gorouti
     const struct go_machine *machine = ms_go_machine(all, goroutine->machine);
     uint64_t pc, sp;
     if (ms_go_running_at(all, goroutine, &pc, &sp)) {
+        if (is_resuming(all, pc)) /* it goes on where it was parked */
+            return resolve(unwinder, goroutine->pc, sp, true);
         if (!pc) { /* a call of a nil function */
             ms_image_read_word(all->go->image, sp, &pc);
             sp += 8;
         } else {
             unwinder->interrupted = true;
         }
-        bool found = resolve(unwinder, pc, sp, false);
+        bool found = resolve(unwinder, pc, sp, switches_stacks(all, pc));
         unwinder->frame.conservative = unwinder->interrupted;
         return found;
     }
     pc = goroutine->pc;
     sp = goroutine->sp;
-    if (goroutine->status == MS_GO_RUNNING && machine &&
-        within(goroutine->stack, machine->vdso_sp)) {
+    if (goroutine->status == MS_GO_RUNNING && machine && within(goroutine->stack, machine->vdso_sp)) {
         pc = machine->vdso_pc;
         sp = machine->vdso_sp;
     }
@@ -195,8 +216,7 @@ bool ms_go_unwind_next(struct ms_go_unwinder *unwinder)
     if (!unwinder->return_pc)
         return stop(unwinder, unwinder->complete, unwinder->rest);
     unwinder->callee = id;
-    unwinder->interrupted =
-        id == MS_GO_SIGPANIC || id == MS_GO_ASYNC_PREEMPT || id == MS_GO_DEBUG_CALL;
+    unwinder->interrupted = id == MS_GO_SIGPANIC || id == MS_GO_ASYNC_PREEMPT || id == MS_GO_DEBUG_CALL;
     unwinder->index++;
     /* What was made to call these was interrupted anywhere; its registers are in their frames. */
     bool conservative = id == MS_GO_ASYNC_PREEMPT || id == MS_GO_DEBUG_CALL;

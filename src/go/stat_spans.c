@@ -4,20 +4,14 @@
 #include "stats.h"
 #include "layout.h"
 
-/* Fields of runtime.mspan and of runtime.mheap: src/runtime/mheap.go. */
-struct span_layout {
-    struct ms_go_place start, pages, elemsize, elements, allocated, before, sweepgen, state, class,
-        self;
-    struct ms_go_place all, heap_sweepgen;
-};
-#define FIELD(type, path, into) MS_GO_FIELD(struct span_layout, type, path, into)
+#define FIELD(type, path, into) MS_GO_FIELD(struct ms_go_span_layout, type, path, into)
 static const struct ms_go_field fields[] = {
     FIELD("runtime.mspan", "startAddr", start),
     FIELD("runtime.mspan", "npages", pages),
     FIELD("runtime.mspan", "elemsize", elemsize),
     FIELD("runtime.mspan", "nelems", elements),
     FIELD("runtime.mspan", "allocCount", allocated),
-    MS_GO_FIELD_IN(struct span_layout, "runtime.mspan", "allocCountBeforeCache", before, 19, 0),
+    MS_GO_FIELD_IN(struct ms_go_span_layout, "runtime.mspan", "allocCountBeforeCache", before, 19, 0),
     FIELD("runtime.mspan", "sweepgen", sweepgen),
     FIELD("runtime.mspan", "state", state),
     FIELD("runtime.mspan", "spanclass", class),
@@ -32,12 +26,12 @@ MS_GO_EXPORT_FIELDS(stat_spans, fields)
 #define SPANS_MOST (1u << 28)
 #define ADDRESSES  (1ull << 47)
 
-static ms_result bind(struct ms_go *go, struct span_layout *layout)
+static ms_result bind(struct ms_go *go, struct ms_go_span_layout *layout)
 {
     MS_TRY(ms_go_bind(go, fields, sizeof fields / sizeof *fields, layout));
     if (layout->self.size > SPAN_BYTES)
-        return ms_error(MS_TARGET, "%s: the layout of runtime.mspan of %s is not known",
-                        go->image->origin, go->version);
+        return ms_error(MS_TARGET, "%s: the layout of runtime.mspan of %s is not known", go->image->origin,
+                        go->version);
     return NULL;
 }
 
@@ -50,7 +44,7 @@ static uint64_t field(const uint8_t *bytes, uint32_t size, struct ms_go_place pl
     return value;
 }
 
-static bool read_span(const struct ms_go *go, const struct span_layout *layout, uint64_t address,
+static bool read_span(const struct ms_go *go, const struct ms_go_span_layout *layout, uint64_t address,
                       struct ms_go_stat_span *span)
 {
     uint8_t bytes[SPAN_BYTES];
@@ -74,13 +68,10 @@ static bool read_span(const struct ms_go *go, const struct span_layout *layout, 
     return true;
 }
 
-bool ms_go_stat_span_at(struct ms_go *go, uint64_t address, struct ms_go_stat_span *span)
+bool ms_go_stat_span_at(const struct ms_go *go, const struct ms_go_stat_spans *spans, uint64_t address,
+                        struct ms_go_stat_span *span)
 {
-    struct span_layout layout;
-    struct ms_error *error = bind(go, &layout);
-    bool had = !error && read_span(go, &layout, address, span);
-    ms_error_free(error);
-    return had;
+    return read_span(go, &spans->layout, address, span);
 }
 
 static int by_address(const void *a, const void *b)
@@ -99,14 +90,13 @@ static void make_disjoint(struct ms_go_stat_spans *spans)
     spans->list.count = kept;
 }
 
-static ms_result read_all(struct ms_go *go, const struct span_layout *layout, uint64_t heap,
+static ms_result read_all(struct ms_go *go, const struct ms_go_span_layout *layout, uint64_t heap,
                           struct ms_go_stat_spans *spans)
 {
     struct ms_go_slice all;
     if (!ms_go_get_slice(go, heap, layout->all, &all) || all.length > SPANS_MOST ||
         !ms_go_get(go, heap, layout->heap_sweepgen, &spans->heap_sweepgen))
-        return ms_error(MS_TARGET, "%s: the list of spans in runtime.mheap_ cannot be read",
-                        go->image->origin);
+        return ms_error(MS_TARGET, "%s: the list of spans in runtime.mheap_ cannot be read", go->image->origin);
     for (uint64_t i = 0; i < all.length; i++) {
         uint64_t address;
         struct ms_go_stat_span span;
@@ -124,14 +114,13 @@ static ms_result read_all(struct ms_go *go, const struct span_layout *layout, ui
 
 ms_result ms_go_stat_spans(struct ms_go *go, struct ms_go_stat_spans *spans)
 {
-    *spans = (struct ms_go_stat_spans){0};
-    struct span_layout layout;
-    MS_TRY(bind(go, &layout));
+    *spans = (struct ms_go_stat_spans){.heap_sweepgen = 0};
+    MS_TRY(bind(go, &spans->layout));
     uint64_t heap = ms_go_global(go, "runtime.mheap_");
     if (!heap)
-        return ms_error(MS_TARGET, "%s: runtime.mheap_ of this %s program cannot be found",
-                        go->image->origin, go->version);
-    struct ms_error *error = read_all(go, &layout, heap, spans);
+        return ms_error(MS_TARGET, "%s: runtime.mheap_ of this %s program cannot be found", go->image->origin,
+                        go->version);
+    struct ms_error *error = read_all(go, &spans->layout, heap, spans);
     if (error) {
         ms_go_stat_spans_free(spans);
         return error;
@@ -156,7 +145,5 @@ struct ms_go_stat_span *ms_go_stat_span_of(struct ms_go_stat_spans *spans, uint6
         else
             high = middle;
     }
-    return low < spans->list.count && spans->list.items[low].start <= address
-               ? &spans->list.items[low]
-               : NULL;
+    return low < spans->list.count && spans->list.items[low].start <= address ? &spans->list.items[low] : NULL;
 }

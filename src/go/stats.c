@@ -20,24 +20,21 @@ const char *const ms_go_phase_names[3] = {"off", "mark", "mark termination"};
 struct layout {
     struct ms_go_place heap_sys, heap_inuse, heap_released;           /* to 1.18 */
     struct ms_go_place control_inuse, control_released, control_free; /* from 1.19 */
-    struct ms_go_place total_alloc, total_free, mapped, percent_goal, min_trigger, triggered,
-        runway, memory_limit;         /* from 1.19 */
+    struct ms_go_place total_alloc, total_free, mapped, percent_goal, min_trigger, triggered, runway,
+        memory_limit;                 /* from 1.19 */
     struct ms_go_place goal, trigger; /* to 1.18 */
     struct ms_go_place stacks_sys, mspan_sys, mcache_sys, buckhash_sys, misc_sys, other_sys;
-    struct ms_go_place last_gc, last_gc_clock, pause_total, pause_ns, pause_end, num_gc, num_forced,
-        cpu_fraction;
-    struct ms_go_place generations, delta, in_stacks, in_work, in_bits, tiny, large_alloc,
-        large_allocs, small_allocs, large_free, large_frees, small_frees;
+    struct ms_go_place last_gc, last_gc_clock, pause_total, pause_ns, pause_end, num_gc, num_forced, cpu_fraction;
+    struct ms_go_place generations, delta, in_stacks, in_work, in_bits, tiny, large_alloc, large_allocs,
+        small_allocs, large_free, large_frees, small_frees;
     struct ms_go_place live, marked, scan, percent, assist, dedicated, fractional;
     struct ms_go_place span_inuse, cache_inuse, sweepgen, sweep_drained, sweepers, sweep_state;
     struct ms_go_place cache, tiny_allocs, scan_alloc, cached_spans, cached_stacks;
     struct ms_go_place stack_list, stack_list_self, cycles;
 };
-#define FIELD(type, path, into) MS_GO_FIELD(struct layout, "runtime." type, path, into)
-#define FIELD_TO(last, type, path, into)                                                           \
-    MS_GO_FIELD_IN(struct layout, "runtime." type, path, into, 0, last)
-#define FIELD_FROM(first, type, path, into)                                                        \
-    MS_GO_FIELD_IN(struct layout, "runtime." type, path, into, first, 0)
+#define FIELD(type, path, into)             MS_GO_FIELD(struct layout, "runtime." type, path, into)
+#define FIELD_TO(last, type, path, into)    MS_GO_FIELD_IN(struct layout, "runtime." type, path, into, 0, last)
+#define FIELD_FROM(first, type, path, into) MS_GO_FIELD_IN(struct layout, "runtime." type, path, into, first, 0)
 static const struct ms_go_field fields[] = {
     FIELD_TO(18, "mstats", "heap_sys", heap_sys),
     FIELD_TO(18, "mstats", "heap_inuse", heap_inuse),
@@ -153,16 +150,15 @@ static ms_result find_globals(struct reading *r)
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].address = ms_go_global(r->go, wanted[i].name);
         if (!*wanted[i].address || !ms_image_read(r->go->image, *wanted[i].address, &byte, 1))
-            return ms_error(MS_TARGET, "%s: %s of this %s program cannot be found",
-                            r->go->image->origin, wanted[i].name, r->go->version);
+            return ms_error(MS_TARGET, "%s: %s of this %s program cannot be found", r->go->image->origin,
+                            wanted[i].name, r->go->version);
     }
     return NULL;
 }
 
 /* --- what is counted already ------------------------------------------------------------------ */
 
-static void add_counts(const struct reading *r, uint64_t address, struct ms_go_place place,
-                       uint64_t sums[CLASSES])
+static void add_counts(const struct reading *r, uint64_t address, struct ms_go_place place, uint64_t sums[CLASSES])
 {
     uint64_t counts[CLASSES] = {0};
     uint32_t size = place.size < sizeof counts ? place.size : sizeof counts;
@@ -184,8 +180,7 @@ static void read_heap_stats(struct reading *r)
         {r->at.large_free, &r->large_free},   {r->at.large_frees, &r->large_frees},
     };
     const struct ms_go_place all = r->at.generations;
-    for (uint32_t at = 0; r->at.delta.size && at + r->at.delta.size <= all.size;
-         at += r->at.delta.size) {
+    for (uint32_t at = 0; r->at.delta.size && at + r->at.delta.size <= all.size; at += r->at.delta.size) {
         uint64_t address = r->memstats + all.offset + at;
         for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
             *sums[i].to += get(r, address, sums[i].from);
@@ -205,7 +200,7 @@ static void read_heap_stats(struct reading *r)
 static void give_back_span(struct reading *r, uint64_t address, unsigned class)
 {
     struct ms_go_stat_span span;
-    if (!ms_go_stat_span_at(r->go, address, &span) || class >= CLASSES || !span.count)
+    if (!ms_go_stat_span_at(r->go, &r->spans, address, &span) || class >= CLASSES || !span.count)
         return; /* of no objects: runtime.emptymspan */
     /* In a cache: 3 ahead of the heap, or 1 since another cycle began; else it was just given back.
      */
@@ -246,8 +241,7 @@ static void give_back_cache(struct reading *r, uint64_t cache)
 {
     for (uint32_t i = 0; i < r->at.cached_spans.size / 8; i++) {
         uint64_t span;
-        if (ms_image_read_word(r->go->image, cache + r->at.cached_spans.offset + i * 8, &span) &&
-            span)
+        if (ms_image_read_word(r->go->image, cache + r->at.cached_spans.offset + i * 8, &span) && span)
             give_back_span(r, span, i / 2);
     }
     r->tiny += get(r, cache, r->at.tiny_allocs);
@@ -375,8 +369,7 @@ static void read_pacing(const struct reading *r, struct ms_go_pacing *pacing)
     uint64_t least;
     uint64_t period = global(r, "runtime.forcegcperiod", 8);
     *pacing = (struct ms_go_pacing){
-        .phase =
-            r->phase <= MS_GO_PHASE_MARK_TERMINATION ? (enum ms_go_phase)r->phase : MS_GO_PHASE_OFF,
+        .phase = r->phase <= MS_GO_PHASE_MARK_TERMINATION ? (enum ms_go_phase)r->phase : MS_GO_PHASE_OFF,
         .cycle = get(r, r->work, r->at.cycles),
         .sweeping = is_sweeping(r),
         .heap_live = figure(control(r, r->at.live) + r->live_change, r->at.live),
@@ -405,12 +398,11 @@ static void read_pacing(const struct reading *r, struct ms_go_pacing *pacing)
 static void read_sizes(const struct reading *r, uint16_t sizes[CLASSES])
 {
     static const uint16_t known[CLASSES] = {
-        0,     8,     16,    24,    32,    48,    64,    80,    96,    112,   128,   144,
-        160,   176,   192,   208,   224,   240,   256,   288,   320,   352,   384,   416,
-        448,   480,   512,   576,   640,   704,   768,   896,   1024,  1152,  1280,  1408,
-        1536,  1792,  2048,  2304,  2688,  3072,  3200,  3456,  4096,  4864,  5376,  6144,
-        6528,  6784,  6912,  8192,  9472,  9728,  10240, 10880, 12288, 13568, 14336, 16384,
-        18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
+        0,     8,     16,    24,    32,    48,    64,    80,    96,    112,   128,   144,  160,   176,
+        192,   208,   224,   240,   256,   288,   320,   352,   384,   416,   448,   480,  512,   576,
+        640,   704,   768,   896,   1024,  1152,  1280,  1408,  1536,  1792,  2048,  2304, 2688,  3072,
+        3200,  3456,  4096,  4864,  5376,  6144,  6528,  6784,  6912,  8192,  9472,  9728, 10240, 10880,
+        12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
     uint64_t address = ms_go_global(r->go, "internal/runtime/gc.SizeClassToSize");
     if (!address)
         address = ms_go_global(r->go, "runtime.class_to_size");

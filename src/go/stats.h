@@ -18,13 +18,21 @@ struct ms_go_stat_span {
 };
 enum ms_go_span_state { MS_GO_SPAN_DEAD, MS_GO_SPAN_IN_USE, MS_GO_SPAN_MANUAL };
 
+/* Fields of runtime.mspan, and of runtime.mheap (src/runtime/mheap.go). */
+struct ms_go_span_layout {
+    struct ms_go_place start, pages, elemsize, elements, allocated, before, sweepgen, state, class, self;
+    struct ms_go_place all, heap_sweepgen;
+};
+
 struct ms_go_stat_spans {
+    struct ms_go_span_layout layout;
     MS_VECTOR(struct ms_go_stat_span) list; /* in use or manual, by address */
     uint64_t heap_sweepgen;                 /* of mheap_ */
 };
 
 /* The span at ADDRESS, a struct mspan; false: it is not to be had. */
-bool ms_go_stat_span_at(struct ms_go *go, uint64_t address, struct ms_go_stat_span *span);
+bool ms_go_stat_span_at(const struct ms_go *go, const struct ms_go_stat_spans *spans, uint64_t address,
+                        struct ms_go_stat_span *span);
 /* All that are in use. */
 ms_result ms_go_stat_spans(struct ms_go *go, struct ms_go_stat_spans *spans);
 void ms_go_stat_spans_free(struct ms_go_stat_spans *spans);

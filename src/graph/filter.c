@@ -50,7 +50,56 @@ __attribute__((target("avx512f"))) static uint64_t filter_avx512(const uint64_t 
     }
     return bits;
 }
+
+/* Compressed in registers: compressing stores are microcode on some CPUs. */
+__attribute__((target("avx512f,popcnt"))) static uint64_t line_avx512(const uint64_t *words,
+                                                                      const struct zone_map *map,
+                                                                      const struct home *home,
+                                                                      uint8_t **out)
+{
+    const __m512i start = _mm512_set1_epi64((long long)home->start);
+    const __m512i units = _mm512_set1_epi64((long long)home->units);
+    const __m512i target = _mm512_set1_epi64((long long)home->target);
+    /* All zones in one interval: what lies in the hole between the two is rare. */
+    const __m512i low = _mm512_set1_epi64((long long)map->low[0]);
+    const __m512i span = _mm512_set1_epi64((long long)map->span_of_all);
+    uint64_t bits = 0;
+    uint8_t *to = *out;
+    for (unsigned i = 0; i < 64; i += 8) {
+        __m512i w = _mm512_loadu_si512(words + i);
+        /* Rotated, an unaligned pointer has a bit set beyond all units: it is looked up like the others. */
+        __m512i unit = _mm512_ror_epi64(_mm512_sub_epi64(w, start), 3);
+        unsigned found = _mm512_cmplt_epu64_mask(unit, units);
+        unsigned other = _mm512_cmplt_epu64_mask(_mm512_sub_epi64(w, low), span) & ~found;
+        __m512i targets = _mm512_add_epi64(unit, target);
+        if (other) {
+            uint64_t lanes[8];
+            _mm512_storeu_si512(lanes, targets);
+            for (; other; other &= other - 1) {
+                unsigned lane = (unsigned)__builtin_ctz(other);
+                lanes[lane] = ms_zone_target(map, words[i + lane]);
+                found |= (lanes[lane] != MS_NOTHING) << lane;
+            }
+            targets = _mm512_loadu_si512(lanes);
+        }
+        __m512i packed = _mm512_maskz_compress_epi64((__mmask8)found, targets);
+        _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtepi64_epi32(packed));
+        to += 4 * (unsigned)__builtin_popcount(found);
+        bits |= (uint64_t)found << i;
+    }
+    *out = to;
+    return bits;
+}
 #endif
+
+line_function *ms_line_best(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("popcnt"))
+        return line_avx512;
+#endif
+    return NULL;
+}
 
 filter_function *ms_filter_best(void)
 {

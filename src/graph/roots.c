@@ -274,7 +274,7 @@ struct root_list {
 static struct ms_error *add_word(const struct ms_scan *scan, struct root_list *roots, uint64_t word,
                                  struct ms_root root)
 {
-    root.target = ms_zone_target(&scan->heap, &scan->workers->map, word);
+    root.target = ms_zone_target(&scan->workers->map, word);
     if (root.target >= 2 * scan->heap.granules)
         return NULL;
     struct ms_root *slot = ms_vector_add(&roots->list);

@@ -31,6 +31,7 @@ ms_result ms_scan_new(struct ms_scan **out)
     }
     workers->sink = (struct ms_sink){scan, prepare, plan, filter, walk, retry};
     workers->filter = ms_filter_best();
+    workers->line = ms_line_best();
     scan->workers = workers;
     *out = scan;
     return NULL;
@@ -105,11 +106,12 @@ static struct ms_error *prepare(void *self, const struct ms_image *image)
 
 static struct ms_error *add_span(struct ms_spans *spans, uint64_t start, uint64_t end, uint32_t tag, bool keep)
 {
+    const bool roots = tag & ROOT_TAG; /* the walk over a heap's chunks has to see all of it */
     struct ms_span *span = ms_vector_add(&spans->list);
     if (!span)
         return ms_error_nomem("the plan");
     *span = (struct ms_span){start & ~(uint64_t)(MS_PAGE - 1), (end + MS_PAGE - 1) & ~(uint64_t)(MS_PAGE - 1),
-                             tag, keep};
+                             tag, keep, roots};
     return NULL;
 }
 
@@ -169,11 +171,39 @@ static bool take_room(struct ms_scan *scan, struct worker *w)
     if (w->last_target - w->next_target >= most)
         return true;
     w->next_target = atomic_fetch_add(&scan->workers->targets_given, TARGETS_AT_ONCE);
-    /* Indices are 32 bits. One stays free: targets of 5 bytes are written as 8. */
-    w->last_target = w->next_target + TARGETS_AT_ONCE - 1;
-    w->full |= w->last_target > UINT32_MAX ||
-               w->last_target * scan->heap.edge_width + 8 > scan->heap.target_reserve.size;
+    /* Indices are 32 bits. Some stay free: more is written than what counts. */
+    w->last_target = w->next_target + TARGETS_AT_ONCE - MS_LINE_SPILL / 4;
+    w->full |=
+        w->last_target > UINT32_MAX ||
+        w->last_target * scan->heap.edge_width + MS_LINE_SPILL > scan->heap.target_reserve.size;
     return !w->full;
+}
+
+/* What line_function does, for those WANTED of the words, and for targets of 5 bytes too. */
+static uint64_t filter_line(const struct ms_scan *scan, const uint64_t *words,
+                            const struct ms_segment *s, uint64_t wanted, uint8_t **out)
+{
+    const struct zone_map *map = &scan->workers->map;
+    const unsigned width = scan->heap.edge_width;
+    uint64_t maybe = scan->workers->filter(words, map->low, map->span) & wanted, bits = 0;
+    uint8_t *to = *out;
+    for (; maybe; maybe &= maybe - 1) {
+        unsigned bit = (unsigned)__builtin_ctzll(maybe);
+        uint64_t offset = words[bit] - s->base;
+        uint64_t target = offset - (s->start - s->base) < s->end - s->start
+                              ? 2 * s->first + ms_unit_of(offset)
+                              : ms_zone_target(map, words[bit]);
+        if (target == MS_NOTHING)
+            continue;
+        if (width == 4)
+            memcpy(to, &target, 4);
+        else
+            memcpy(to, &target, 8);
+        to += width;
+        bits |= 1ull << bit;
+    }
+    *out = to;
+    return bits;
 }
 
 static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_window *window)
@@ -181,46 +211,34 @@ static void filter_heap(struct ms_scan *scan, struct worker *w, const struct ms_
     struct ms_heap *heap = &scan->heap;
     const struct ms_segment *s = &heap->segments.items[window->span->tag];
     const struct zone_map *map = &scan->workers->map;
+    const struct home home = ms_home_of(s);
     const unsigned width = heap->edge_width;
+    line_function *const whole_line = width == 4 && s->start % 8 == 0 ? scan->workers->line : NULL;
     if (w->full || !take_room(scan, w))
         return;
-    uint64_t index = w->next_target;
-    uint8_t *out = heap->targets + index * width;
+    uint8_t *const first = heap->targets + w->next_target * width, *out = first;
     /* A segment that starts or ends inside a page shares that page's window with others. */
     uint64_t from = window->start > s->base ? window->start : s->base;
-    for (uint64_t address = from; address < window->end; address += 512) {
-        struct ms_line *line = &heap->lines[ms_address_granule(heap, s, address) / MS_LINE_GRANULES];
+    struct ms_line *line =
+        &heap->lines[ms_address_granule(heap, s, from) / MS_LINE_GRANULES];
+    for (uint64_t address = from; address < window->end; address += 512, line++) {
         const uint64_t *words = (const uint64_t *)(const void *)(window->bytes + (address - window->start));
-        uint64_t maybe = scan->workers->filter(words, map->low, map->span), bits = 0;
-        line->first = (uint32_t)index;
-        if (maybe && (address < s->start || address + 512 > s->end))
-            maybe &= inside(address, s->start, s->end);
-        while (maybe) {
-            unsigned bit = (unsigned)__builtin_ctzll(maybe);
-            maybe &= maybe - 1;
-            /* Most pointers stay in the segment they are in. */
-            uint64_t offset = words[bit] - s->base;
-            uint64_t target = offset - (s->start - s->base) < s->end - s->start
-                                  ? 2 * s->first + ms_offset_words(heap, offset) : ms_zone_target(heap, map, words[bit]);
-            if (target == MS_NOTHING)
-                continue;
-            if (width == 4)
-                memcpy(out, &target, 4);
-            else
-                memcpy(out, &target, 8);
-            out += width;
-            index++;
-            bits |= 1ull << bit;
-        }
-        line->pointers = bits;
+        const bool whole = address >= s->start && address + 512 <= s->end;
+        const uint64_t bytes = (uint64_t)(out - first);
+        line->first = (uint32_t)(w->next_target + (width == 4 ? bytes / 4 : bytes / 5));
+        line->pointers =
+            whole && whole_line
+                ? whole_line(words, map, &home, &out)
+                : filter_line(scan, words, s,
+                              whole ? UINT64_MAX : inside(address, s->start, s->end), &out);
     }
-    w->next_target = index;
+    w->next_target += (uint64_t)(out - first) / width;
 }
 
 static void add_root(const struct ms_scan *scan, struct worker *w, const struct ms_root_range *range,
                      uint64_t address, uint64_t word)
 {
-    uint64_t target = ms_zone_target(&scan->heap, &scan->workers->map, word);
+    uint64_t target = ms_zone_target(&scan->workers->map, word);
     if (target >= scan->workers->block_targets) /* also MS_NOTHING */
         return;
     struct ms_root *roots = (struct ms_root *)(void *)w->roots.base;

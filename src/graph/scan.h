@@ -9,6 +9,27 @@
 /* filter.c: one bit for each of 64 WORDS that lies in one of two intervals. */
 typedef uint64_t filter_function(const uint64_t *words, const uint64_t low[2], const uint64_t span[2]);
 
+/* The segment that words are in, as one zone: most pointers stay there. */
+struct home {
+    uint64_t start;  /* address, a multiple of 8 */
+    uint64_t units;  /* of 8 bytes; the last one may be part of one */
+    uint64_t target; /* of the start */
+};
+
+static inline struct home ms_home_of(const struct ms_segment *s)
+{
+    return (struct home){s->start, (s->end - s->start + 7) / 8, 2 * s->first + (s->start - s->base) / 8};
+}
+
+/*
+ * filter.c: a bit for each of 64 WORDS that has a target; those are appended at *OUT, 4 bytes
+ * each. Up to MS_LINE_SPILL bytes behind them are overwritten.
+ */
+struct zone_map;
+typedef uint64_t line_function(const uint64_t *words, const struct zone_map *map,
+                               const struct home *home, uint8_t **out);
+#define MS_LINE_SPILL 32u
+
 /* What a worker has found; reservations, so that nothing is moved while the target waits. */
 struct worker {
     uint64_t next_target, last_target; /* its share of heap.targets, as indices */
@@ -33,6 +54,7 @@ struct zone_map {
     uint32_t *level1[1u << (ADDRESS_BITS - ZONE_SHIFT - ZONE_LEVEL)]; /* owned; of 1-based zone numbers */
     /* Two intervals that hold all zones, for the first, vectorised look at each word. */
     uint64_t low[2], span[2];
+    uint64_t span_of_all; /* from low[0] on */
 };
 
 struct ms_scan_workers {
@@ -41,6 +63,7 @@ struct ms_scan_workers {
     struct zone_map map;
     uint64_t block_targets; /* targets below are blocks */
     filter_function *filter;
+    line_function *line; /* NULL: this CPU has no such instructions */
     struct ms_sink sink;
 };
 
@@ -54,8 +77,14 @@ struct ms_error *ms_roots_add_words(struct ms_scan *scan, const struct ms_image 
 struct ms_error *ms_zones_make(struct ms_scan *scan, const struct ms_image *image);
 void ms_zones_drop(struct zone_map *map);
 
+/* In what streams by: its heaps have granules of 16 bytes. An unaligned pointer goes to the odd unit of its granule. */
+static inline uint64_t ms_unit_of(uint64_t offset)
+{
+    return offset % 8 ? offset / 16 * 2 + 1 : offset / 8;
+}
+
 /* The target of pointer WORD, or MS_NOTHING. Here, because it is called for every word that may point. */
-static inline uint64_t ms_zone_target(const struct ms_heap *heap, const struct zone_map *map, uint64_t word)
+static inline uint64_t ms_zone_target(const struct zone_map *map, uint64_t word)
 {
     if (word >> ADDRESS_BITS)
         return MS_NOTHING;
@@ -69,7 +98,7 @@ static inline uint64_t ms_zone_target(const struct ms_heap *heap, const struct z
             return MS_NOTHING;
     if (word < z->start)
         return MS_NOTHING;
-    return z->target + ms_offset_words(heap, word - z->base);
+    return z->target + ms_unit_of(word - z->base);
 }
 
 /* mark.c: is a pointer to TARGET, inside the block at START, as good as one to its start? */
@@ -80,5 +109,6 @@ bool ms_root_is_exact(const struct ms_scan *scan, const struct ms_root *root);
 
 /* filter.c: the fastest that this CPU can run. */
 filter_function *ms_filter_best(void);
+line_function *ms_line_best(void);
 
 #endif

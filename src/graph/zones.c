@@ -7,6 +7,8 @@
 void ms_zones_drop(struct zone_map *map)
 {
     for (size_t i = 0; i < sizeof map->level1 / sizeof *map->level1; i++) {
+        if (!map->level1[i])
+            continue; /* but for a few */
         free(map->level1[i]);
         map->level1[i] = NULL;
     }
@@ -52,6 +54,7 @@ static void find_intervals(struct zone_map *map)
     size_t count = map->zones.count, cut = 0;
     memset(map->low, 0, sizeof map->low);
     memset(map->span, 0, sizeof map->span);
+    map->span_of_all = count ? z[count - 1].end - z[0].start : 0;
     if (!count)
         return;
     for (size_t i = 1; i < count; i++)

@@ -284,7 +284,7 @@ static struct ms_error *find_arenas(struct ms_heap *heap, const struct ms_image 
                 !take_view(image, i, &v))
                 continue;
             struct ms_error *error = NULL;
-            for (size_t at = 0; !error && !*found && (at = find_bins(image, &v, at)); at += 2)
+            for (size_t at = 0; !error && !*found && (at = find_bins(image, &v, at)); at += BIN_PAIRS * 2)
                 if (close_ring(image, g, v.start + at * 8)) {
                     *found = true;
                     g->library = v.start;

@@ -31,7 +31,7 @@ static bool is_drawn(const struct glibc *g, uint64_t granule)
     return g->sample_shift == 0 || (granule * 0x9e3779b97f4a7c15u) >> (64 - g->sample_shift) == 0;
 }
 
-/* Keeps the first bytes of some text blocks: of all while they are few, then of ever fewer. */
+/* Keeps the first bytes of some blocks, mostly text: of all while they are few, then of ever fewer. */
 static void take_sample(struct ms_heap *heap, const struct ms_window *window, uint64_t user, uint64_t granule,
                         uint64_t usable)
 {
@@ -77,9 +77,40 @@ static void vouch(struct ms_heap *heap, uint64_t granule, uint64_t word0, uint64
     }
 }
 
-/* Most blocks begin with a pointer or a zero, which tells nothing: three compares, and that is all. */
-static inline void inspect(struct ms_heap *heap, const struct ms_window *window, uint64_t user, uint64_t granule,
-                           uint64_t word0, uint64_t word1, uint64_t usable)
+enum { INET = 2, INET6 = 10 }; /* AF_INET, AF_INET6 */
+
+/*
+ * Does a block begin as getaddrinfo() makes them: flags, AF_INET or AF_INET6, and a pointer to what is behind its
+ * struct addrinfo, whose 48 bytes tell what it is? They are often lost, and a lean image has them from here alone.
+ */
+static bool is_addrinfo(const struct ms_window *window, uint64_t user, uint64_t word0, uint64_t usable)
+{
+    enum { SIZE = 48, ADDRESS_AT = 24 };
+    return (word0 >> 32 == INET || word0 >> 32 == INET6) && usable > SIZE && window->end - user >= SIZE &&
+           word_at(window, user + ADDRESS_AT) == user + SIZE;
+}
+
+/*
+ * Can what a block begins with tell anything? With most it cannot: a pointer, or zeros. It is asked
+ * without branches, since pointer or zero is a guess that a CPU loses; a wrong yes does no harm.
+ * LOW, SIZE: around all segments.
+ */
+static inline bool may_tell(uint64_t low, uint64_t size, uint64_t user, uint64_t word0,
+                            uint64_t word1, uint64_t usable)
+{
+    const uint64_t next = word0 ^ user >> 12;
+    const uint32_t half = (uint32_t)word0;
+    const bool link = (next == 0) | (next - low < size);
+    const bool array = word0 - 1 < usable - 8;
+    /* vouch(): word1 + 25 is usable, or up to 15 less */
+    const bool string = (word0 <= word1) & (word1 - (usable - 40) <= 15);
+    const bool text = !(((half - 0x20202020u) | half) & 0x80808080u);
+    const bool addresses = (word0 >> 32 == INET) | (word0 >> 32 == INET6);
+    return link | array | string | text | addresses;
+}
+
+static void inspect(struct ms_heap *heap, const struct ms_window *window, uint64_t user,
+                    uint64_t granule, uint64_t word0, uint64_t word1, uint64_t usable)
 {
     /* PROTECT_PTR: (position >> 12) ^ pointer; cached blocks have their list's next here (2.32). */
     uint64_t next = word0 ^ user >> 12;
@@ -91,7 +122,7 @@ static inline void inspect(struct ms_heap *heap, const struct ms_window *window,
     }
     if (word0 ? word0 < usable : word1 < usable)
         vouch(heap, granule, word0, word1, usable);
-    else if (is_text(word0))
+    else if (is_text(word0) || is_addrinfo(window, user, word0, usable))
         take_sample(heap, window, user, granule, usable);
 }
 
@@ -177,37 +208,48 @@ static bool is_fence(const struct ms_segment *segment, const struct ms_window *w
     return segment->fenced || second >= window->end || word_at(window, second) == fence;
 }
 
-/* The chunk that starts at LAST is in use or not: the next one, at START with HEAD, says so. */
-static inline void settle_last(struct ms_heap *heap, uint64_t last, uint64_t start, uint64_t prev_size,
-                               uint64_t head)
+/*
+ * The chunk that starts at LAST is in use or not: the next one, at START with HEAD, says so. False
+ * when its size is not repeated: stopped halfway, or damaged.
+ */
+static inline bool settle_last(struct ms_line *lines, uint64_t last, uint64_t start,
+                               uint64_t prev_size, uint64_t head)
 {
-    if (last == MS_NOTHING)
-        return;
-    if (head & PREV_INUSE)
-        heap->lines[last / MS_LINE_GRANULES].live |= 1u << last % MS_LINE_GRANULES;
-    else if (prev_size != (start - last) * MS_GRANULE)
-        heap->inconsistent = true; /* stopped halfway, or damaged */
+    const uint32_t used = head & PREV_INUSE ? 1 : 0;
+    lines[last / MS_LINE_GRANULES].live |= used << last % MS_LINE_GRANULES;
+    return used | (prev_size == (start - last) * MS_GRANULE);
 }
 
 /* The usual case, many times: sane chunks before the top whose blocks' first words are in the window. */
 static void walk_chunks(struct ms_heap *heap, struct ms_segment *segment, const struct ms_window *window)
 {
-    const uint64_t limit = window->end < segment->end ? window->end : segment->end;
-    uint64_t chunk = segment->next, last = segment->last;
-    while (chunk + 2 * CHUNK_HEADER <= limit && chunk != segment->top) {
-        uint64_t words[4]; /* prev_size, size, and what the block begins with */
-        memcpy(words, window->bytes + (chunk - window->start), sizeof words);
-        if (!is_sane(segment, chunk, words[1]))
+    const struct ms_segment s = *segment; /* a copy: no store to the index can change it */
+    const uint64_t limit = window->end < s.end ? window->end : s.end;
+    const struct ms_segment *segments = heap->segments.items;
+    const uint64_t low = segments[0].start,
+                   size_of_all = segments[heap->segments.count - 1].end - low;
+    const uint8_t *const bytes = window->bytes;
+    const uint64_t from = window->start;
+    struct ms_line *const lines = heap->lines;
+    uint64_t chunk = s.next, last = s.last;
+    bool sound = true;
+    while (chunk + 2 * CHUNK_HEADER <= limit && chunk != s.top) {
+        /* prev_size, size, and what the block begins with */
+        const uint64_t *words = (const uint64_t *)(const void *)(bytes + (chunk - from));
+        if (!is_sane(&s, chunk, words[1]))
             break;
         uint64_t size = words[1] & ~(uint64_t)SIZE_BITS, user = chunk + CHUNK_HEADER;
-        uint64_t granule = ms_address_granule(heap, segment, user);
-        settle_last(heap, last, granule, words[0], words[1]);
-        heap->lines[granule / MS_LINE_GRANULES].starts |= 1u << granule % MS_LINE_GRANULES;
-        inspect(heap, window, user, granule, words[2], words[3], size - 8);
-        segment->fenced = false;
+        uint64_t granule = ms_address_granule(heap, &s, user);
+        if (last != MS_NOTHING)
+            sound &= settle_last(lines, last, granule, words[0], words[1]);
+        lines[granule / MS_LINE_GRANULES].starts |= 1u << granule % MS_LINE_GRANULES;
+        if (may_tell(low, size_of_all, user, words[2], words[3], size - 8))
+            inspect(heap, window, user, granule, words[2], words[3], size - 8);
         last = granule;
         chunk += size;
     }
+    heap->inconsistent |= !sound;
+    segment->fenced &= chunk == s.next;
     segment->next = chunk;
     segment->last = last;
 }
@@ -225,7 +267,9 @@ static void step(struct ms_heap *heap, struct ms_segment *segment, const struct 
         lose(heap, segment, chunk, segment->arena == 0 && (segment->fenced || chunk == segment->start));
         return;
     }
-    settle_last(heap, segment->last, granule, word_at(window, chunk), head);
+    if (segment->last != MS_NOTHING &&
+        !settle_last(heap->lines, segment->last, granule, word_at(window, chunk), head))
+        heap->inconsistent = true;
     if (user < segment->end)
         ms_heap_mark_start(heap, granule);
     segment->last = top || fence ? MS_NOTHING : granule;

@@ -26,8 +26,7 @@ static json_t *labels_json(const struct ms_go_labels *labels)
     for (size_t i = 0; i < labels->list.count; i++) {
         const struct ms_go_label *label = &labels->list.items[i];
         json_t *object = ms_json_with(json_object(), "key", ms_json_string(label->key));
-        array =
-            ms_json_with_item(array, ms_json_with(object, "value", ms_json_string(label->value)));
+        array = ms_json_with_item(array, ms_json_with(object, "value", ms_json_string(label->value)));
     }
     return array;
 }
@@ -63,8 +62,7 @@ static json_t *states_json(const struct ms_go_group *group)
     for (size_t i = 0; i < group->states.count; i++) {
         const struct ms_go_state_count *state = &group->states.items[i];
         json_t *object = ms_json_with(json_object(), "state", ms_json_string(state->state));
-        array =
-            ms_json_with_item(array, ms_json_with(object, "count", ms_json_count(state->count)));
+        array = ms_json_with_item(array, ms_json_with(object, "count", ms_json_count(state->count)));
     }
     return array;
 }
@@ -76,7 +74,7 @@ static json_t *with_state(json_t *object, const char *state, const char *wait_re
     return ms_json_with(object, "wait_reason", ms_json_string(wait_reason));
 }
 
-static ms_result group_json(const struct ms_go_goroutines *all, const struct ms_go_group *group,
+static ms_result group_json(const struct ms_go_goroutines *all, const struct ms_go_group *group, bool leaks,
                             json_t **out)
 {
     struct ms_go_calls calls;
@@ -87,6 +85,8 @@ static ms_result group_json(const struct ms_go_goroutines *all, const struct ms_
     ms_go_calls_free(&calls);
     const struct ms_go_state_count *most = group->states.items;
     json_t *object = ms_json_with(json_object(), "count", ms_json_count(group->count));
+    if (leaks)
+        object = ms_json_with(object, "leaked", ms_json_count(group->leaked));
     object = with_state(object, most->state, most->wait_reason);
     if (group->states.count > 1)
         object = ms_json_with(object, "states", states_json(group));
@@ -109,7 +109,10 @@ ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t *
     json_t *groups = json_array();
     for (size_t i = 0; i < report->groups.list.count; i++) {
         json_t *group;
-        struct ms_error *error = group_json(report->all, &report->groups.list.items[i], &group);
+        if (report->leaked && !report->groups.list.items[i].leaked)
+            continue;
+        struct ms_error *error =
+            group_json(report->all, &report->groups.list.items[i], report->leaked != NULL, &group);
         if (error) {
             json_decref(groups);
             return error;
@@ -117,6 +120,8 @@ ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t *
         groups = ms_json_with_item(groups, group);
     }
     json_t *object = ms_json_with(json_object(), "total", ms_json_count(report->groups.total));
+    if (report->leaked)
+        object = ms_json_with(object, "leaked", ms_json_count(report->groups.leaked));
     object = ms_json_with(object, "system", ms_json_count(report->groups.system));
     *out = ms_json_with(object, "groups", groups);
     return *out ? NULL : ms_error_nomem("the report");
@@ -130,13 +135,12 @@ static json_t *traced_json(const struct ms_go_goroutines *all, const struct ms_g
     char arguments[MS_GO_ARGUMENTS_TEXT];
     json_t *object = call_json(&traced->call);
     if (!traced->call.inlined)
-        object = ms_json_with(object, "arguments",
-                              ms_json_string(ms_go_arguments(all, traced, arguments)));
+        object = ms_json_with(object, "arguments", ms_json_string(ms_go_arguments(all, traced, arguments)));
     return ms_json_with(object, "pc", ms_json_address(traced->pc));
 }
 
-static ms_result goroutine_json(const struct ms_go_goroutines *all,
-                                const struct ms_go_goroutine *goroutine, json_t **out)
+static ms_result goroutine_json(const struct ms_go_goroutines *all, const struct ms_go_goroutine *goroutine,
+                                json_t **out)
 {
     struct ms_go_traceback traceback;
     ms_go_trace(all, goroutine, &traceback);
@@ -162,8 +166,7 @@ static ms_result goroutine_json(const struct ms_go_goroutines *all,
     return *out ? NULL : ms_error_nomem("the list of goroutines");
 }
 
-static ms_result write_listed(FILE *out, const char *document,
-                              const struct ms_goroutines_report *report)
+static ms_result write_listed(FILE *out, const char *document, const struct ms_goroutines_report *report)
 {
     const struct ms_go_goroutines *all = report->all;
     fwrite(document, 1, strlen(document) - strlen(MS_JSON_TAIL), out);
@@ -171,7 +174,7 @@ static ms_result write_listed(FILE *out, const char *document,
     bool first = true;
     for (size_t i = 0; i < all->list.count && !ferror(out); i++) {
         json_t *goroutine;
-        if (all->list.items[i].system && !report->with_system)
+        if ((all->list.items[i].system && !report->with_system) || (report->leaked && !report->leaked[i]))
             continue;
         MS_TRY(goroutine_json(all, &all->list.items[i], &goroutine));
         fputs(first ? "\n      " : ",\n      ", out);
@@ -185,13 +188,11 @@ static ms_result write_listed(FILE *out, const char *document,
 }
 
 ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
-                                   const struct ms_heap *heap,
-                                   const struct ms_goroutines_report *report, bool list)
+                                   const struct ms_heap *heap, const struct ms_goroutines_report *report, bool list)
 {
     json_t *body;
     MS_TRY(ms_goroutines_json(report, &body));
-    json_t *document =
-        ms_json_document(ms_json_envelope(image, heap), report->complete, "goroutines", body);
+    json_t *document = ms_json_document(ms_json_envelope(image, heap), report->complete, "goroutines", body);
     ms_auto_free char *text = document ? json_dumps(document, MS_JSON_FLAGS) : NULL;
     json_decref(document);
     if (!text)

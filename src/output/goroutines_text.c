@@ -53,8 +53,7 @@ static void write_offset(FILE *out, const struct ms_go_traced *traced)
     putc('\n', out);
 }
 
-static void write_traced(FILE *out, const struct ms_go_goroutines *all,
-                         const struct ms_go_traced *traced)
+static void write_traced(FILE *out, const struct ms_go_goroutines *all, const struct ms_go_traced *traced)
 {
     char arguments[MS_GO_ARGUMENTS_TEXT];
     write_function(out, traced->call.function);
@@ -63,8 +62,7 @@ static void write_traced(FILE *out, const struct ms_go_goroutines *all,
     write_offset(out, traced);
 }
 
-static void write_goroutine(FILE *out, const struct ms_go_goroutines *all,
-                            const struct ms_go_goroutine *goroutine)
+static void write_goroutine(FILE *out, const struct ms_go_goroutines *all, const struct ms_go_goroutine *goroutine)
 {
     struct ms_go_traceback traceback;
     struct ms_go_traced creator;
@@ -88,12 +86,12 @@ static void write_goroutine(FILE *out, const struct ms_go_goroutines *all,
     }
 }
 
-void ms_goroutines_full_text(const struct ms_view *view, const struct ms_go_goroutines *all,
-                             bool system)
+void ms_goroutines_full_text(const struct ms_view *view, const struct ms_goroutines_report *report)
 {
+    const struct ms_go_goroutines *all = report->all;
     bool first = true;
     for (size_t i = 0; i < all->list.count && !ferror(view->out); i++) {
-        if (all->list.items[i].system && !system)
+        if ((all->list.items[i].system && !report->with_system) || (report->leaked && !report->leaked[i]))
             continue;
         if (!first)
             putc('\n', view->out);
@@ -200,7 +198,7 @@ static void write_calls(const struct ms_view *view, const struct ms_go_group *gr
 }
 
 static ms_result write_group(const struct ms_view *view, const struct ms_go_goroutines *all,
-                             const struct ms_go_group *group)
+                             const struct ms_go_group *group, bool leaks)
 {
     char count[32];
     struct ms_go_calls calls;
@@ -214,7 +212,9 @@ static ms_result write_group(const struct ms_view *view, const struct ms_go_goro
     }
     putc('\n', view->out);
     ms_style_begin(view, MS_STYLE_HEAD);
-    fprintf(view->out, "%8s  ", ms_count_text(group->count, count));
+    fprintf(view->out, "%8s  ", ms_count_text(leaks ? group->leaked : group->count, count));
+    if (leaks && group->leaked != group->count)
+        fprintf(view->out, "of %s ", ms_count_text(group->count, count));
     write_states(view, group);
     ms_style_end(view);
     if (group->count == 1)
@@ -237,12 +237,28 @@ static ms_result write_group(const struct ms_view *view, const struct ms_go_goro
     return NULL;
 }
 
+/* What can no more be woken, and which of it is most. */
+static void write_leaked(const struct ms_view *view, const struct ms_go_groups *groups)
+{
+    char leaked[32], total[32];
+    ms_style_begin(view, groups->leaked ? MS_STYLE_BAD : MS_STYLE_GOOD);
+    if (groups->leaked)
+        fprintf(view->out, "%s of %s goroutine%s leaked: nothing that can still run can wake them",
+                ms_count_text(groups->leaked, leaked), ms_count_text(groups->total, total),
+                groups->total == 1 ? " is" : "s are");
+    else
+        fprintf(view->out, "none of %s goroutine%s is leaked", ms_count_text(groups->total, total),
+                groups->total == 1 ? "" : "s");
+    ms_style_end(view);
+    putc('\n', view->out);
+}
+
 static void write_verdict(const struct ms_view *view, const struct ms_go_groups *groups)
 {
     char total[32], count[32], share[16];
-    fprintf(view->out, "%s goroutine%s in %s group%s of equal stacks",
-            ms_count_text(groups->total, total), groups->total == 1 ? "" : "s",
-            ms_count_text(groups->list.count, count), groups->list.count == 1 ? "" : "s");
+    fprintf(view->out, "%s goroutine%s in %s group%s of equal stacks", ms_count_text(groups->total, total),
+            groups->total == 1 ? "" : "s", ms_count_text(groups->list.count, count),
+            groups->list.count == 1 ? "" : "s");
     const struct ms_go_group *most = groups->list.items;
     if (groups->list.count > 1 && most->count > 1)
         fprintf(view->out, "; %s (%s) in the largest, %s", ms_count_text(most->count, total),
@@ -252,12 +268,16 @@ static void write_verdict(const struct ms_view *view, const struct ms_go_groups 
     putc('\n', view->out);
 }
 
-ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image,
-                             const struct ms_heap *heap, const struct ms_goroutines_report *report)
+ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
+                             const struct ms_goroutines_report *report)
 {
-    write_verdict(view, &report->groups);
+    if (report->leaked)
+        write_leaked(view, &report->groups);
+    else
+        write_verdict(view, &report->groups);
     for (size_t i = 0; i < report->groups.list.count && !ferror(view->out); i++)
-        MS_TRY(write_group(view, report->all, &report->groups.list.items[i]));
+        if (!report->leaked || report->groups.list.items[i].leaked)
+            MS_TRY(write_group(view, report->all, &report->groups.list.items[i], report->leaked));
     ms_write_footer(view, image, heap, report->complete);
     return NULL;
 }

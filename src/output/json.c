@@ -170,11 +170,15 @@ static json_t *target_json(const struct ms_image *image, const struct ms_heap *h
     return ms_json_with(target, "allocator", ms_json_string(allocator));
 }
 
+json_t *ms_json_preface(void)
+{
+    json_t *preface = ms_json_with(json_object(), "memscope", json_string(PACKAGE_VERSION));
+    return ms_json_with(preface, "schema", json_integer(SCHEMA));
+}
+
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap)
 {
-    json_t *envelope = json_object();
-    envelope = ms_json_with(envelope, "memscope", json_string(PACKAGE_VERSION));
-    envelope = ms_json_with(envelope, "schema", json_integer(SCHEMA));
+    json_t *envelope = ms_json_preface();
     envelope = ms_json_with(envelope, "target", target_json(image, heap));
     envelope = ms_json_with(envelope, "pause_ns", ms_json_count(image->pause_ns));
     envelope = ms_json_with(envelope, "stopped_ns", ms_json_count(image->stopped_ns));

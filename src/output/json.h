@@ -41,6 +41,9 @@ json_t *ms_json_values(const struct ms_values *values);
 /* A string for one line of a streamed list; the only error is lack of memory. */
 ms_result ms_json_write_string(FILE *out, const char *text);
 
+/* What every document begins with: memscope, schema. New reference, NULL without memory. */
+json_t *ms_json_preface(void);
+
 /* ENVELOPE with BODY in it as its last member, NAME; takes over both, also when it gives NULL. */
 json_t *ms_json_document(json_t *envelope, bool complete, const char *name, json_t *body);
 

@@ -16,6 +16,7 @@ const char *const ms_evidence_texts[MS_EVIDENCES] = {
     [MS_BY_GUESS] = "a guess: the only type that fits the size",
     [MS_BY_POINTER] = "by a pointer to it",
     [MS_BY_CONTAINER] = "by the container that holds it",
+    [MS_BY_FORMAT] = "by all that its library's structure must hold",
     [MS_BY_VTABLE] = "by its vtable",
     [MS_BY_HEADER] = "by the type that the runtime keeps",
 };

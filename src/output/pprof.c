@@ -49,6 +49,7 @@ struct message {
 struct writer {
     FILE *out;
     z_stream packer;
+    uint8_t chunk[CHUNK];          /* what it made */
     struct message message, inner; /* a field of the profile, and one of that */
     struct message packed;         /* numbers of a packed field */
 };
@@ -101,15 +102,14 @@ static void put_message(struct message *message, unsigned field, struct message 
 /* What does not reach the file is seen by who closes it. */
 static ms_result pack(struct writer *writer, const void *bytes, size_t size, int flush)
 {
-    uint8_t chunk[CHUNK];
     writer->packer.next_in = (Bytef *)bytes;
     writer->packer.avail_in = (uInt)size;
     do {
-        writer->packer.next_out = chunk;
-        writer->packer.avail_out = sizeof chunk;
+        writer->packer.next_out = writer->chunk;
+        writer->packer.avail_out = sizeof writer->chunk;
         if (deflate(&writer->packer, flush) == Z_STREAM_ERROR)
             return ms_error_nomem("packing a profile");
-        fwrite(chunk, 1, sizeof chunk - writer->packer.avail_out, writer->out);
+        fwrite(writer->chunk, 1, sizeof writer->chunk - writer->packer.avail_out, writer->out);
     } while (writer->packer.avail_out == 0);
     return NULL;
 }
@@ -132,8 +132,7 @@ static ms_result write_field(struct writer *writer, unsigned field)
     return error;
 }
 
-static ms_result write_unit(struct writer *writer, unsigned field,
-                            const struct ms_profile_unit *unit)
+static ms_result write_unit(struct writer *writer, unsigned field, const struct ms_profile_unit *unit)
 {
     put_number(&writer->message, UNIT_TYPE, unit->type);
     put_number(&writer->message, UNIT_UNIT, unit->unit);
@@ -160,8 +159,7 @@ static ms_result write_sample(struct writer *writer, const struct ms_profile *pr
     return write_field(writer, PROFILE_SAMPLE);
 }
 
-static ms_result write_mapping(struct writer *writer, const struct ms_profile_mapping *mapping,
-                               size_t number)
+static ms_result write_mapping(struct writer *writer, const struct ms_profile_mapping *mapping, size_t number)
 {
     struct message *message = &writer->message;
     put_number(message, MAPPING_ID, number);
@@ -174,8 +172,7 @@ static ms_result write_mapping(struct writer *writer, const struct ms_profile_ma
     return write_field(writer, PROFILE_MAPPING);
 }
 
-static ms_result write_location(struct writer *writer, const struct ms_profile *profile,
-                                size_t index)
+static ms_result write_location(struct writer *writer, const struct ms_profile *profile, size_t index)
 {
     const struct ms_profile_location *location = &profile->locations.items[index];
     size_t mapping = ms_profile_mapping_at(profile, location->address);
@@ -193,8 +190,7 @@ static ms_result write_location(struct writer *writer, const struct ms_profile *
     return write_field(writer, PROFILE_LOCATION);
 }
 
-static ms_result write_function(struct writer *writer, const struct ms_profile_function *function,
-                                size_t number)
+static ms_result write_function(struct writer *writer, const struct ms_profile_function *function, size_t number)
 {
     struct message *message = &writer->message;
     put_number(message, FUNCTION_ID, number);

@@ -470,6 +470,19 @@ struct path {
     char text[NAME_SIZE];
 };
 
+/*
+ * Equal texts of one file are one in .debug_str, so that their address is enough. Those that are no longer than a
+ * reference there, as "std", stand in each unit.
+ */
+static uint64_t identity_of(const char *name, size_t size)
+{
+    uint64_t text = 0;
+    if (size >= sizeof text)
+        return (uintptr_t)name;
+    memcpy(&text, name, size);
+    return text;
+}
+
 static bool enter(struct path *path, const char *name)
 {
     size_t size = strlen(name);
@@ -481,7 +494,7 @@ static bool enter(struct path *path, const char *name)
     }
     memcpy(path->text + path->size, name, size + 1);
     path->size += size;
-    path->identity = ms_hash_mix(path->identity, (uintptr_t)name);
+    path->identity = ms_hash_mix(path->identity, identity_of(name, size));
     return true;
 }
 
@@ -659,8 +672,20 @@ static int by_place(const void *a, const void *b)
     return left->die.addr < right->die.addr ? -1 : left->die.addr > right->die.addr;
 }
 
+/* Its size is one of those that are wanted, or not known without reading more. */
+static bool has_size(const struct definition *definition, ms_size_filter *wanted, void *context)
+{
+    Dwarf_Die die = definition->die, target;
+    uint64_t size;
+    if (!wanted)
+        return true;
+    if (dwarf_tag(&die) == DW_TAG_typedef && ms_die_reference(&die, DW_AT_type, &target))
+        die = target;
+    return !is_structure(dwarf_tag(&die)) || !ms_die_number(&die, DW_AT_byte_size, &size) || wanted(context, size);
+}
+
 /* Unit after unit: the scopes of few are kept. */
-void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf)
+void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf, ms_size_filter *wanted, void *context)
 {
     const struct ms_name_index *index = index_names(types, dwarf);
     size_t count = index ? index->items.count : 0;
@@ -674,7 +699,8 @@ void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf)
     for (size_t i = 0; order && i < count; i++) {
         if (types->progress && i % (64 * PROGRESS_STEP) == 0)
             types->progress(types->context, "types", i, count);
-        const struct ms_type *type = convert_definition(types, order[i]);
+        const struct ms_type *type =
+            has_size(order[i], wanted, context) ? convert_definition(types, order[i]) : NULL;
         if (type)
             type->source->own = true;
     }

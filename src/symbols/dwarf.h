@@ -74,8 +74,8 @@ bool ms_dwarf_units(struct ms_dwarf *dwarf);
 /* The one structure or union that the module defines under a name (ms_spelling_hash); NULL: none, or several. */
 const struct ms_type *ms_dwarf_named(struct ms_types *types, struct ms_dwarf *dwarf, uint64_t hash);
 
-/* Converts every structure that is defined in the module. */
-void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf);
+/* Converts every structure that is defined in the module and has a size that is WANTED. */
+void ms_dwarf_read_all(struct ms_types *types, struct ms_dwarf *dwarf, ms_size_filter *wanted, void *context);
 
 /* Frees what hangs from DWARF, which is not itself freed. */
 void ms_dwarf_close(struct ms_dwarf *dwarf);

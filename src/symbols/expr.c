@@ -4,6 +4,8 @@
 #include <dwarf.h>
 #include <string.h>
 
+#include "entry.h"
+
 /* Expressions of compilers take few steps and few words; those of an enemy need not. */
 #define STEPS_MAX 4096u
 #define STACK_MAX 64u
@@ -188,6 +190,21 @@ static bool indexed(struct machine *m, const Dwarf_Op *op)
     return dwarf_formudata(&result, &number) == 0 && push(m, number);
 }
 
+/* What a register had at first: the operation has an expression for which one, and that is its name. */
+static bool entered(struct machine *m, const Dwarf_Op *op)
+{
+    Dwarf_Attribute inner;
+    Dwarf_Op *ops;
+    size_t count;
+    uint64_t value;
+    if (!m->context->entry || !m->context->attribute ||
+        dwarf_getlocation_attr(m->context->attribute, op, &inner) != 0 ||
+        dwarf_getlocation(&inner, &ops, &count) != 0 || count != 1 || ops->atom < DW_OP_reg0 ||
+        ops->atom > DW_OP_reg31)
+        return false;
+    return ms_entry_value(m->context->entry, ops->atom - DW_OP_reg0, &value) && push(m, value);
+}
+
 static bool branch(struct machine *m, const Dwarf_Op *op)
 {
     uint64_t condition = 1, behind = op->offset + 3; /* one byte and an offset of two */
@@ -228,6 +245,7 @@ static bool step(struct machine *m, const Dwarf_Op *op)
     case DW_OP_piece: return end_piece(m, op->number);
     case DW_OP_bit_piece: return op->number2 == 0 && end_piece(m, op->number / 8);
     case DW_OP_nop: return true;
+    case DW_OP_entry_value: case DW_OP_GNU_entry_value: return entered(m, op);
     case DW_OP_addrx: case DW_OP_constx: case DW_OP_GNU_addr_index: case DW_OP_GNU_const_index:
     case DW_OP_implicit_value: return indexed(m, op);
     case DW_OP_neg: case DW_OP_not: case DW_OP_abs: case DW_OP_plus_uconst: case DW_OP_stack_value:

@@ -18,6 +18,8 @@ struct ms_registers {
     uint32_t known; /* a bit each */
 };
 
+struct ms_entry;
+
 /* What an expression may ask for. */
 struct ms_expr_context {
     const struct ms_image *image;
@@ -26,6 +28,7 @@ struct ms_expr_context {
     bool cfa_known, base_known;
     uint64_t cfa;
     uint64_t base; /* DW_AT_frame_base */
+    const struct ms_entry *entry; /* how the function was called; NULL: not known */
     Dwarf_Attribute *attribute; /* that it is the value of; NULL: it is of call frame information */
 };
 

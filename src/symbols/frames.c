@@ -16,6 +16,7 @@ struct builder {
     bool locals;
     /* Of the call that is worked on: */
     const struct ms_call *call;
+    size_t callers;         /* behind it */
     struct ms_dwarf *dwarf; /* its module; NULL: none */
     Dwarf_Die unit;         /* valid when there are scopes, or lines */
     bool in_unit;
@@ -122,12 +123,13 @@ static ms_result add_function(struct builder *b, size_t first, size_t end)
         find_call_line(b, &b->scopes.list[end], frame);
     if (!b->locals)
         return NULL;
-    return ms_read_locals(b->types, b->dwarf, b->call, &b->scopes, first, end, frame);
+    return ms_read_locals(b->types, b->dwarf, b->call, b->callers, &b->scopes, first, end, frame);
 }
 
-static ms_result add_call(struct builder *b, const struct ms_call *call)
+static ms_result add_call(struct builder *b, const struct ms_call *call, size_t callers)
 {
     b->call = call;
+    b->callers = callers;
     b->dwarf = ms_types_dwarf(b->types, call->at);
     b->scopes.count = 0;
     b->in_unit = b->dwarf && b->dwarf->dwarf && ms_dwarf_unit_at(b->dwarf, call->at, &b->unit);
@@ -153,7 +155,7 @@ ms_result ms_unwind(struct ms_types *types, const struct ms_thread *thread, bool
     struct ms_calls calls = {0};
     struct ms_error *error = ms_unwind_calls(types, thread, &calls);
     for (size_t i = 0; !error && i < calls.list.count; i++)
-        error = add_call(b, &calls.list.items[i]);
+        error = add_call(b, &calls.list.items[i], calls.list.count - i - 1);
     stack->complete = calls.complete && stack->frames.count < MS_FRAMES_MAX;
     ms_vector_free(&calls.list);
     free(b);
@@ -171,7 +173,7 @@ ms_result ms_add_frame(struct ms_types *types, uint64_t pc, uint64_t sp, uint64_
         *b = (struct builder){.types = types, .stack = stack, .locals = true};
         *call = (struct ms_call){.pc = pc, .at = pc, .cfa = cfa};
         call->registers.value[MS_DWARF_RSP] = sp;
-        error = add_call(b, call);
+        error = add_call(b, call, 0);
     }
     free(call);
     free(b);

@@ -17,26 +17,32 @@ struct reader {
 };
 
 /* The expression that holds at the call; false when there is none. */
-static bool expression_at(const struct reader *r, Dwarf_Attribute *attribute, Dwarf_Op **ops, size_t *count)
+static bool expression_at(const struct ms_dwarf *dwarf, const struct ms_call *call, Dwarf_Attribute *attribute,
+                          Dwarf_Op **ops, size_t *count)
 {
     ms_attribute_as_expression(attribute);
-    return dwarf_getlocation_addr(attribute, r->call->at - r->dwarf->bias, ops, count, 1) == 1 && *count > 0;
+    return dwarf_getlocation_addr(attribute, call->at - dwarf->bias, ops, count, 1) == 1 && *count > 0;
 }
 
-/* What DW_OP_fbreg goes from. */
-static void find_base(struct reader *r, Dwarf_Die *function)
+struct ms_expr_context ms_call_context(struct ms_types *types, const struct ms_dwarf *dwarf, const struct ms_call *call,
+                                       const struct ms_entry *entry)
 {
+    struct ms_expr_context context = {.image = ms_types_image(types), .registers = &call->registers,
+                                      .bias = dwarf->bias, .cfa_known = call->cfa != 0, .cfa = call->cfa,
+                                      .entry = entry};
     Dwarf_Attribute attribute;
     Dwarf_Op *ops;
     size_t count;
-    struct ms_location location;
-    if (!dwarf_attr_integrate(function, DW_AT_frame_base, &attribute) ||
-        !expression_at(r, &attribute, &ops, &count))
-        return;
-    r->context.attribute = &attribute;
-    r->context.base_known = ms_expression(&r->context, ops, count, &location);
-    r->context.base = location.value; /* a register as well as an address: clang has reg6, gcc the CFA */
-    r->context.attribute = NULL;
+    struct ms_location location = {0};
+    /* What DW_OP_fbreg goes from. */
+    if (!dwarf_attr_integrate(entry->function, DW_AT_frame_base, &attribute) ||
+        !expression_at(dwarf, call, &attribute, &ops, &count))
+        return context;
+    context.attribute = &attribute;
+    context.base_known = ms_expression(&context, ops, count, &location);
+    context.base = location.value; /* a register as well as an address: clang has reg6, gcc the CFA */
+    context.attribute = NULL;
+    return context;
 }
 
 /* Is it a static? It has one place for all frames, and that is where it belongs. */
@@ -65,7 +71,7 @@ static bool find_location(struct reader *r, Dwarf_Die *variable, uint64_t size, 
     Dwarf_Op *ops;
     size_t count;
     if (!dwarf_attr_integrate(variable, DW_AT_location, &attribute) ||
-        !expression_at(r, &attribute, &ops, &count) || is_static(ops, count))
+        !expression_at(r->dwarf, r->call, &attribute, &ops, &count) || is_static(ops, count))
         return false;
     r->context.attribute = &attribute;
     bool found = ms_expression(&r->context, ops, count, location) && reduce_pieces(r, size, location);
@@ -100,12 +106,11 @@ static ms_result add_local(struct reader *r, Dwarf_Die *variable, bool parameter
 }
 
 ms_result ms_read_locals(struct ms_types *types, const struct ms_dwarf *dwarf, const struct ms_call *call,
-                         struct ms_scopes *scopes, size_t first, size_t end, struct ms_frame *frame)
+                         size_t callers, struct ms_scopes *scopes, size_t first, size_t end,
+                         struct ms_frame *frame)
 {
-    struct reader r = {types, dwarf, call, frame,
-                       {.image = ms_types_image(types), .registers = &call->registers, .bias = dwarf->bias,
-                        .cfa_known = call->cfa != 0, .cfa = call->cfa}};
-    find_base(&r, &scopes->list[0]);
+    const struct ms_entry entry = {types, &scopes->list[0], call + 1, callers, 0};
+    struct reader r = {types, dwarf, call, frame, ms_call_context(types, dwarf, call, &entry)};
     for (size_t i = end; i-- > first;) {
         struct ms_child_walk walk;
         bool more = ms_first_child(&scopes->list[i], scopes->limit[i], &walk);

@@ -4,6 +4,9 @@
 #include <dwarf.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "reader.h"
 #include "types_private.h"
@@ -121,11 +124,32 @@ static void scan_indexed(struct scan *scan, const struct table *table, const uin
     }
 }
 
+/* The first byte from AT on that is one of two, or END: most are not, and sixteen are looked at at once. */
+static const uint8_t *find_either(const uint8_t *at, const uint8_t *end, uint8_t one, uint8_t other)
+{
+#if defined(__SSE2__)
+    const __m128i ones = _mm_set1_epi8((char)one), others = _mm_set1_epi8((char)other);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        int hits = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(bytes, ones), _mm_cmpeq_epi8(bytes, others)));
+        if (hits)
+            return at + __builtin_ctz((unsigned)hits);
+    }
+#endif
+    while (at < end && *at != one && *at != other)
+        at++;
+    return at;
+}
+
 /* DW_OP_addr, and DW_OP_const8u before an operation that makes it thread-local. */
 static void scan_direct(struct scan *scan, const uint8_t *at, const uint8_t *end)
 {
     const struct extent extent = scan->extent;
+    const uint8_t before_tls = extent.tls_size ? DW_OP_const8u : DW_OP_addr;
     for (at++; end - at >= 9; at++) {
+        at = find_either(at, end, DW_OP_addr, before_tls);
+        if (end - at < 9)
+            return;
         uint64_t word = read_word(at + 1);
         if (*at == DW_OP_addr && word - extent.start < extent.size && is_location(at, 9, end, false))
             mention(scan, word, MS_NO_NUMBER, at, false);

@@ -738,12 +738,18 @@ static bool is_system(struct ms_symbols *symbols, size_t index)
     return false;
 }
 
-ms_result ms_types_read_all(struct ms_types *types)
+ms_result ms_types_read_all(struct ms_types *types, ms_size_filter *wanted, void *context)
 {
     for (size_t i = 0; i < types->module_count; i++)
         if (!is_system(types->symbols, i))
-            ms_dwarf_read_all(types, ms_types_dwarf_at(types, i));
+            ms_dwarf_read_all(types, ms_types_dwarf_at(types, i), wanted, context);
     return types->short_of_memory ? ms_error_nomem("reading types") : NULL;
+}
+
+void ms_types_tell(struct ms_types *types, const char *what, uint64_t done, uint64_t total)
+{
+    if (types->progress)
+        types->progress(types->context, what, done, total);
 }
 
 bool ms_type_is_own(struct ms_types *types, const struct ms_type *type)

@@ -15,6 +15,7 @@
 #include "freeze.h"
 #include "keeper.h"
 #include "proc.h"
+#include "second.h"
 #include "stream.h"
 #include "survey.h"
 #include "target.h"
@@ -28,15 +29,19 @@
 #define HALT_PATIENCE_NS 500000000ull
 #define OWN_NEED (64ull << 20)
 #define LEAN_STORE (1ull << 20)
+#define LEAN_STACK       (4ull * MS_PAGE) /* of a thread, is kept mostly */
 
 struct capture {
     const struct ms_capture_options *options;
     struct ms_image *image;
     struct ms_epolls epolls;
+    struct ms_second second; /* never moved */
     struct ms_stream stream;
     struct ms_reserve scratch; /* for the survey */
+    size_t threads;            /* there were before the stop */
     struct ms_spans spans;
-    struct ms_error *error; /* of the tracing thread; owned */
+    struct ms_error *error;  /* of the tracing thread; owned */
+    struct ms_error *looked; /* of the second one in the stop; owned */
     bool retry;
 };
 
@@ -71,12 +76,14 @@ static struct ms_error *name_threads(struct ms_image *image, const struct ms_tid
 }
 
 /* Room for the threads' registers; their names too for a full image: both too slow in the stop. */
-static struct ms_error *meet_threads(struct ms_image *image, bool full)
+static struct ms_error *meet_threads(struct capture *c, bool full)
 {
+    struct ms_image *image = c->image;
     struct ms_tids tids = {{0}};
     struct ms_error *error = ms_proc_tasks(image->source, &tids);
+    c->threads = tids.list.count;
     if (!error)
-        error = ms_freeze_prepare(image, tids.list.count);
+        error = ms_freeze_prepare(image, c->threads);
     if (!error && full)
         error = name_threads(image, &tids);
     ms_vector_free(&tids.list);
@@ -127,22 +134,22 @@ static struct ms_error *make_room(struct capture *c)
     bool full = image->kind == MS_FULL;
     MS_TRY(ms_reserve(&image->source->store, own + ms_reserve_slack(), "kept memory"));
     /* A lean image keeps stacks and modules' data: that much, or what comes is faulted in by and by. */
-    uint64_t at_once = full ? own : own < LEAN_STORE ? own : LEAN_STORE;
+    const uint64_t lean = LEAN_STORE + c->threads * LEAN_STACK;
+    uint64_t at_once = full || own < lean ? own : lean;
     ms_reserve_populate(&image->source->store, 0, at_once);
-    MS_TRY(ms_stream_init(&c->stream, image, c->options->sink));
-    c->stream.raise = true;
-    return NULL;
+    return ms_stream_init(&c->stream, image, c->options->sink, &c->second);
 }
 
 static struct ms_error *measure(struct capture *c)
 {
     progress(c, "measuring", 0, 0);
+    ms_second_start(&c->second);
     MS_TRY(ms_reserve(&c->scratch, MS_SURVEY_SCRATCH, "the page survey"));
     ms_reserve_populate(&c->scratch, 0, MS_SURVEY_SCRATCH);
     MS_TRY(ms_proc_maps(c->image));
-    MS_TRY(ms_survey(c->image, c->scratch.base));
+    MS_TRY(ms_survey(c->image, c->scratch.base, &c->second));
     MS_TRY(choose_kind(c));
-    MS_TRY(meet_threads(c->image, c->options->want == MS_WANT_FULL || c->image->kind == MS_FULL));
+    MS_TRY(meet_threads(c, c->options->want == MS_WANT_FULL || c->image->kind == MS_FULL));
     ms_proc_find_epolls(c->image, &c->epolls);
     return make_room(c);
 }
@@ -208,12 +215,10 @@ static void keep_orphans(struct ms_image *image)
     }
 }
 
-/* All that needs the target stopped. */
-static struct ms_error *take(struct capture *c, const struct ms_freeze *freeze)
+/* What /proc says now; the second thread does it while the tracer reads registers. */
+static struct ms_error *look(struct capture *c)
 {
     struct ms_image *image = c->image;
-    struct ms_sink *sink = c->options->sink;
-    MS_TRY(ms_freeze_registers(freeze, image));
     MS_TRY(ms_proc_open_memory(image->pid, image->source)); /* it may have called exec since */
     MS_TRY(ms_proc_maps(image));
     MS_TRY(ms_proc_auxv(image));
@@ -221,7 +226,30 @@ static struct ms_error *take(struct capture *c, const struct ms_freeze *freeze)
     if (c->options->account)
         MS_TRY(ms_proc_smaps(image));
     find_orphans(image);
-    MS_TRY(ms_survey(image, c->scratch.base));
+    return NULL;
+}
+
+static void look_beside(void *argument)
+{
+    struct capture *c = argument;
+    c->looked = look(c);
+}
+
+/* All that needs the target stopped. */
+static struct ms_error *take(struct capture *c, struct ms_freeze *freeze)
+{
+    struct ms_image *image = c->image;
+    struct ms_sink *sink = c->options->sink;
+    ms_second_ask(&c->second, look_beside, c);
+    struct ms_error *error = ms_freeze_registers(freeze, image);
+    ms_second_await(&c->second);
+    if (error) {
+        ms_error_free(c->looked);
+        return error;
+    }
+    MS_TRY(c->looked);
+    ms_freeze_warn(freeze, image);
+    MS_TRY(ms_survey(image, c->scratch.base, &c->second));
     keep_vdso(image);
     keep_orphans(image);
     if (image->kind == MS_FULL)
@@ -248,15 +276,15 @@ static void *tracer(void *argument)
     struct ms_keeper keeper;
     ms_keeper_start(&keeper);
     ms_raise_priority();
-    c->error = ms_freeze_start(image, &freeze);
+    ms_second_raise(&c->second);
+    c->error = ms_freeze_start(image, &c->second, &freeze);
     if (!c->error) {
         image->source->stopped = true;
         c->error = take(c, &freeze);
         image->source->stopped = false;
-        uint64_t begin = freeze.interrupt_ns;
-        image->taken_ns = begin;
+        image->taken_ns = freeze.interrupt_ns;
         ms_freeze_end(&freeze);
-        uint64_t pause = ms_now_ns() - begin;
+        uint64_t pause = freeze.release_ns - freeze.interrupt_ns;
         image->stopped_ns += pause;
         image->pause_ns = pause > image->pause_ns ? pause : image->pause_ns;
     }
@@ -325,6 +353,7 @@ static void release(struct capture *c)
 {
     ms_vector_free(&c->spans.list);
     ms_vector_free(&c->epolls.fds);
+    ms_second_end(&c->second);
     ms_stream_free(&c->stream);
     ms_reserve_free(&c->scratch);
 }

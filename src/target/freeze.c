@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -25,6 +26,10 @@
 #define XSTATE_LIMIT (64u * 1024)         /* more than any CPU's XSAVE area */
 #define XSTATE_USUAL 2816u                /* with AVX-512 and protection keys */
 #define BLOCKED_PATIENCE_NS 200000000ull  /* how long D state (disk, NFS) is waited for */
+/* A thread that sleeps takes about so long to stop, with two CPUs: for many we sleep so long at once. */
+#define STOP_NS          1500
+#define MANY             64u
+#define MANY_AT_MOST     10000u
 #define STOP_PATIENCE_NS 10000000000ull   /* how long a runnable thread may take to stop */
 
 _Static_assert(sizeof(struct user_regs_struct) == MS_REGISTERS * 8, "sys/user.h of x86-64");
@@ -91,8 +96,13 @@ static struct ms_error *seize_new(const struct ms_image *image, struct ms_freeze
     return NULL;
 }
 
+/* Many stop one after another, on the CPUs that we leave to them. */
 static void interrupt(struct ms_freeze *freeze)
 {
+    size_t asked = 0;
+    const bool many = freeze->threads.count >= MANY;
+    if (many)
+        ms_second_stay_awake(freeze->second);
     for (size_t i = 0; i < freeze->threads.count; i++) {
         struct ms_frozen *thread = &freeze->threads.items[i];
         if (thread->state != MS_SEIZED)
@@ -100,7 +110,12 @@ static void interrupt(struct ms_freeze *freeze)
         if (!freeze->interrupt_ns)
             freeze->interrupt_ns = ms_now_ns();
         thread->state = ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) == 0 ? MS_ASKED : MS_GONE;
+        asked++;
     }
+    if (many)
+        ms_second_rest(freeze->second);
+    if (asked >= MANY)
+        nap((long)(asked < MANY_AT_MOST ? asked : MANY_AT_MOST) * STOP_NS);
 }
 
 /* Takes a wait status: what has become of the thread. */
@@ -172,8 +187,20 @@ static struct ms_error *await(struct ms_frozen *thread)
                                 "thread %d does not stop (state %c); is the machine overloaded?",
                                 thread->tid, state);
         }
-        nap(tries < 64 ? 30000 : 1000000);
+        /* Still shorter ones would starve what is to stop on our CPU. */
+        nap(tries < 8 ? 30000 : tries < 64 ? 100000 : 1000000);
     }
+}
+
+/* Do all threads stand still? A directory has two links and one for each directory in it: a thread. */
+static bool has_all(const struct ms_image *image, const struct ms_freeze *freeze)
+{
+    size_t stopped = 0;
+    for (size_t i = 0; i < freeze->threads.count; i++)
+        stopped += freeze->threads.items[i].state == MS_STOPPED;
+    struct stat task;
+    return stopped && fstatat(image->source->proc_fd, "task", &task, 0) == 0 &&
+           task.st_nlink == stopped + 2;
 }
 
 static struct ms_error *stop_all(const struct ms_image *image, struct ms_freeze *freeze, struct ms_tids *tids)
@@ -182,24 +209,29 @@ static struct ms_error *stop_all(const struct ms_image *image, struct ms_freeze 
     do {
         MS_TRY(seize_new(image, freeze, tids, &found));
         interrupt(freeze);
-        for (; waited < freeze->threads.count; waited++) {
-            struct ms_frozen *thread = &freeze->threads.items[waited];
+        /* The last one first: when that stands most others do, and are not asked in vain. */
+        const size_t count = freeze->threads.count;
+        for (size_t left = count; left-- > waited;) {
+            struct ms_frozen *thread = &freeze->threads.items[left];
             if (thread->state == MS_ASKED)
                 MS_TRY(await(thread));
             /* After an exec the leader's number may live on in another thread. */
             if (thread->state == MS_GONE)
                 unsee(freeze, thread->tid);
         }
-    } while (found);
+        waited = count;
+    } while (found && !has_all(image, freeze));
     for (size_t i = 0; i < freeze->threads.count; i++)
         if (freeze->threads.items[i].state != MS_GONE)
             return NULL;
     return ms_proc_ended(image->pid);
 }
 
-ms_result ms_freeze_start(const struct ms_image *image, struct ms_freeze *freeze)
+ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second,
+                          struct ms_freeze *freeze)
 {
-    *freeze = (struct ms_freeze){.seen = calloc(TID_LIMIT / 64, sizeof(uint64_t))};
+    *freeze = (struct ms_freeze){.second = second};
+    freeze->seen = calloc(TID_LIMIT / 64, sizeof(uint64_t));
     if (!freeze->seen)
         return ms_error_nomem("the list of threads");
     struct ms_tids tids = {{0}};
@@ -212,12 +244,18 @@ ms_result ms_freeze_start(const struct ms_image *image, struct ms_freeze *freeze
 
 void ms_freeze_end(struct ms_freeze *freeze)
 {
+    const bool many = freeze->threads.count >= MANY;
+    if (many)
+        ms_second_stay_awake(freeze->second);
     for (size_t i = 0; i < freeze->threads.count; i++) {
         struct ms_frozen *thread = &freeze->threads.items[i];
         if (thread->state == MS_STOPPED)
             ptrace(PTRACE_DETACH, thread->tid, 0, thread->signal);
         /* Others are not stopped, so they cannot be detached: the end of our thread does it. */
     }
+    freeze->release_ns = ms_now_ns();
+    if (many)
+        ms_second_rest(freeze->second);
     ms_vector_free(&freeze->threads);
     free(freeze->seen);
     freeze->seen = NULL;
@@ -280,14 +318,14 @@ static void guess_registers(struct ms_thread *thread)
     thread->registers[MS_REG_RIP] = pc;
 }
 
-ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *image)
+ms_result ms_freeze_registers(struct ms_freeze *freeze, struct ms_image *image)
 {
     size_t count = freeze->threads.count, used = 0, from = 0;
     struct ms_thread *threads = calloc(count ? count : 1, sizeof *threads);
     if (!threads)
         return ms_error_nomem("the registers");
     size_t room_used = 0;
-    unsigned stuck = 0;
+    freeze->stuck = 0;
     image->halted = true;
     for (size_t i = 0; i < count; i++) {
         const struct ms_frozen *frozen = &freeze->threads.items[i];
@@ -304,13 +342,19 @@ ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *i
         if (frozen->state == MS_STOPPED)
             get_registers(thread, &image->source->xstates, &room_used);
         else
-            guess_registers(thread), stuck++;
+            guess_registers(thread), freeze->stuck++;
     }
     free(image->threads);
     image->threads = threads;
     image->thread_count = used;
-    if (stuck)
-        ms_image_warn(image, "%u of %zu threads could not be stopped (vfork, or blocked in the kernel): a block that"
-                      " only their registers rbx, rbp, r12-r15 hold would look lost", stuck, used);
     return NULL;
+}
+
+void ms_freeze_warn(const struct ms_freeze *freeze, struct ms_image *image)
+{
+    if (freeze->stuck)
+        ms_image_warn(image,
+                      "%zu of %zu threads could not be stopped (vfork, or blocked in the kernel):"
+                      " a block that only their registers rbx, rbp, r12-r15 hold would look lost",
+                      freeze->stuck, image->thread_count);
 }

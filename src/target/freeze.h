@@ -2,6 +2,7 @@
 #ifndef MEMSCOPE_FREEZE_H
 #define MEMSCOPE_FREEZE_H
 
+#include "second.h"
 #include "target.h"
 
 /*
@@ -23,20 +24,28 @@ struct ms_freeze {
     MS_VECTOR(struct ms_frozen) threads;
     uint64_t *seen;        /* bit per tid */
     uint64_t interrupt_ns; /* CLOCK_MONOTONIC of the first interrupt */
+    uint64_t release_ns;   /* and when the last thread was let go */
+    struct ms_second *second; /* not owned */
+    size_t stuck;             /* threads whose registers had to be guessed */
 };
 
 /*
  * Seizes and stops all threads; those that are born meanwhile too. All ms_freeze_*
  * calls must come from one thread of ours; when that ends, for whatever reason,
- * the kernel lets the target go. On error nothing is left stopped.
+ * the kernel lets the target go. On error nothing is left stopped. SECOND has nothing else to do
+ * meanwhile.
  */
-ms_result ms_freeze_start(const struct ms_image *image, struct ms_freeze *freeze);
+ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second,
+                          struct ms_freeze *freeze);
 
 /* Before the stop: makes room for the vector registers of about THREADS threads. */
 ms_result ms_freeze_prepare(struct ms_image *image, size_t threads);
 
 /* Fills image->threads with the registers; keeps names and states already there. */
-ms_result ms_freeze_registers(const struct ms_freeze *freeze, struct ms_image *image);
+ms_result ms_freeze_registers(struct ms_freeze *freeze, struct ms_image *image);
+
+/* Says in the image what is missing of them. */
+void ms_freeze_warn(const struct ms_freeze *freeze, struct ms_image *image);
 
 /* Detaches from all threads, with the signals they were stopped on. */
 void ms_freeze_end(struct ms_freeze *freeze);

@@ -79,7 +79,7 @@ static void read_batch(const struct ms_image_source *source, struct ms_live_piec
                        size_t count)
 {
     struct iovec remote[BATCH], local[BATCH];
-    struct ms_live_piece *asked[BATCH];
+    struct ms_live_piece *asked[BATCH] = {0};
     size_t wanted = 0;
     for (size_t i = 0; i < count; i++) {
         struct ms_live_piece *piece = &pieces[i];

@@ -2,8 +2,6 @@
 #include "stream.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,35 +9,43 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "freeze.h"
 #include "survey.h"
+
+/* To look at so many zeros is cheaper than a window more. Bytes. */
+#define SMALL_HOLE (4u * MS_PAGE)
 
 /* A window still to be done; several have the same region one after another. */
 struct job {
     const struct ms_region *region;
     const struct ms_span *span; /* NULL: only keep */
     uint64_t start, end;
+    bool goes_on; /* fits into the buffer together with the one before it: they are done at once */
 };
 
 enum mode { LIVE, KEEP_ALL, FROM_KEPT };
+
+/* Windows that are done at once: as many as one buffer holds. */
+#define GROUP 64u
+struct group {
+    unsigned jobs;
+    uint64_t bytes;
+};
 
 struct work {
     struct ms_stream *stream;
     enum mode mode;
     MS_VECTOR(struct job) jobs;
+    struct group group;        /* the last one, while jobs are added */
     atomic_size_t next;        /* job to take */
     atomic_size_t turn;        /* job whose walk is due */
     atomic_ullong bytes;       /* read */
     atomic_ullong failed;      /* bytes that could not be read */
 };
 
-ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image, const struct ms_sink *sink)
+ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image,
+                         const struct ms_sink *sink, struct ms_second *second)
 {
-    *stream = (struct ms_stream){.image = image, .sink = sink};
-    cpu_set_t cpus;
-    stream->workers = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
-    if (stream->workers > MS_WORKERS)
-        stream->workers = MS_WORKERS;
+    *stream = (struct ms_stream){.image = image, .sink = sink, .second = second};
     MS_TRY(ms_reserve(&stream->buffers, (size_t)MS_WORKERS * MS_WINDOW, "window buffers"));
     ms_reserve_populate(&stream->buffers, 0, (size_t)MS_WORKERS * MS_WINDOW);
     return NULL;
@@ -52,23 +58,22 @@ void ms_stream_free(struct ms_stream *stream)
 
 /* --- reading ----------------------------------------------------------------------------------- */
 
-/*
- * process_vm_readv pins pages: on a page that is shared copy-on-write it makes
- * the kernel give the target a copy of its own. /proc/PID/mem does not pin, but
- * is slower. It also reads what the target itself may not (PROT_NONE).
- */
-static void read_pages(struct work *work, const struct ms_region *region, const struct ms_run *run,
-                       uint64_t start, uint64_t end, uint8_t *to)
+/* Pieces that one process_vm_readv is to read: the stacks of a thousand threads lie far apart. */
+#define BATCH 64u
+
+struct reader {
+    struct work *work;
+    struct iovec local[BATCH], remote[BATCH];
+    unsigned count;
+};
+
+/* /proc/PID/mem does not pin, but is slower. It reads what the target itself may not (PROT_NONE). */
+static void read_slowly(struct work *work, uint64_t at, uint64_t end, uint8_t *to)
 {
-    const struct ms_image_source *source = work->stream->image->source;
-    uint64_t at = start;
-    if (!run->shared && !run->swapped && (region->prot & MS_READ)) {
-        struct iovec local = {to, end - start}, remote = {(void *)start, end - start};
-        ssize_t got = process_vm_readv(source->tid, &local, 1, &remote, 1, 0);
-        at += got > 0 ? (uint64_t)got : 0;
-    }
+    const uint64_t start = at;
     while (at < end) {
-        ssize_t got = pread(source->mem_fd, to + (at - start), end - at, (off_t)at);
+        ssize_t got =
+            pread(work->stream->image->source->mem_fd, to + (at - start), end - at, (off_t)at);
         if (got > 0) {
             at += (uint64_t)got;
             continue;
@@ -81,12 +86,69 @@ static void read_pages(struct work *work, const struct ms_region *region, const 
         atomic_fetch_add(&work->failed, page_end - at);
         at = page_end;
     }
-    atomic_fetch_add(&work->bytes, end - start);
 }
 
-/* Brings the bytes of a job into BUFFER (or the store); pages that are not there become zeros. */
-static const uint8_t *fetch(struct work *work, const struct job *job, uint8_t *buffer)
+/* Reads what was gathered; a piece that process_vm_readv stops in is read slowly. */
+static void flush(struct reader *reader)
 {
+    const pid_t tid = reader->work->stream->image->source->tid;
+    for (unsigned i = 0; i < reader->count;) {
+        ssize_t got = process_vm_readv(tid, reader->local + i, reader->count - i,
+                                       reader->remote + i, reader->count - i, 0);
+        size_t left = got > 0 ? (size_t)got : 0;
+        while (i < reader->count && left >= reader->remote[i].iov_len)
+            left -= reader->remote[i++].iov_len;
+        if (i == reader->count)
+            break;
+        const uint64_t start = (uintptr_t)reader->remote[i].iov_base;
+        read_slowly(reader->work, start + left, start + reader->remote[i].iov_len,
+                    (uint8_t *)reader->local[i].iov_base + left);
+        i++;
+    }
+    reader->count = 0;
+}
+
+/*
+ * process_vm_readv pins pages: on a page that is shared copy-on-write it makes
+ * the kernel give the target a copy of its own.
+ */
+static void read_pages(struct reader *reader, const struct ms_region *region,
+                       const struct ms_run *run, uint64_t start, uint64_t end, uint8_t *to)
+{
+    atomic_fetch_add(&reader->work->bytes, end - start);
+    if (run->shared || run->swapped || !(region->prot & MS_READ)) {
+        read_slowly(reader->work, start, end, to);
+        return;
+    }
+    if (reader->count == BATCH)
+        flush(reader);
+    reader->local[reader->count] = (struct iovec){to, end - start};
+    reader->remote[reader->count++] = (struct iovec){(void *)start, end - start};
+}
+
+/* What is kept of a live target's job, which has been read. */
+static void keep(const struct job *job, const uint8_t *bytes)
+{
+    const struct ms_region *region = job->region;
+    for (size_t i = ms_first_run(region, job->start); i < region->run_count; i++) {
+        const struct ms_run *run = &region->runs[i];
+        uint64_t start = run->start > job->start ? run->start : job->start;
+        uint64_t end = run->end < job->end ? run->end : job->end;
+        if (start >= job->end)
+            break;
+        if (run->bytes && ms_run_is_own(region, run))
+            memcpy((uint8_t *)run->bytes + (start - run->start), bytes + (start - job->start),
+                   end - start);
+    }
+}
+
+/*
+ * Brings the bytes of a job into BUFFER (or the store), when the reader is flushed;
+ * pages that are not there become zeros at once.
+ */
+static const uint8_t *fetch(struct reader *reader, const struct job *job, uint8_t *buffer)
+{
+    const enum mode mode = reader->work->mode;
     const struct ms_region *region = job->region;
     uint64_t filled = job->start;
     for (size_t i = ms_first_run(region, job->start); i < region->run_count; i++) {
@@ -98,27 +160,24 @@ static const uint8_t *fetch(struct work *work, const struct job *job, uint8_t *b
         if (!ms_run_is_own(region, run))
             continue;
         uint8_t *kept = run->bytes ? (uint8_t *)run->bytes + (start - run->start) : NULL;
-        if (work->mode == KEEP_ALL) {
+        if (mode == KEEP_ALL) {
             if (kept)
-                read_pages(work, region, run, start, end, kept);
+                read_pages(reader, region, run, start, end, kept);
             continue;
         }
-        if (work->mode == FROM_KEPT && kept && start == job->start && end == job->end)
+        if (mode == FROM_KEPT && kept && start == job->start && end == job->end)
             return kept;
         memset(buffer + (filled - job->start), 0, start - filled);
         uint8_t *to = buffer + (start - job->start);
-        if (work->mode == LIVE) {
-            read_pages(work, region, run, start, end, to);
-            if (kept)
-                memcpy(kept, to, end - start);
-        } else if (kept) {
+        if (mode == LIVE)
+            read_pages(reader, region, run, start, end, to);
+        else if (kept)
             memcpy(to, kept, end - start);
-        } else {
+        else
             memset(to, 0, end - start);
-        }
         filled = end;
     }
-    if (work->mode != KEEP_ALL)
+    if (mode != KEEP_ALL)
         memset(buffer + (filled - job->start), 0, job->end - filled);
     return buffer;
 }
@@ -133,6 +192,26 @@ static uint64_t next_present(const struct ms_region *region, uint64_t address)
     return UINT64_MAX;
 }
 
+/* How far pages go on from START, but for small holes. */
+static uint64_t present_until(const struct ms_region *region, uint64_t start)
+{
+    uint64_t end = start;
+    for (size_t i = ms_first_run(region, start); i < region->run_count; i++) {
+        const struct ms_run *run = &region->runs[i];
+        if (run->start > end && run->start - end > SMALL_HOLE)
+            break;
+        if (ms_run_is_own(region, run))
+            end = run->end;
+    }
+    return end;
+}
+
+/* Does a window of BYTES still go into the last group? */
+static bool goes_on(const struct work *work, uint64_t bytes)
+{
+    return work->group.jobs < GROUP && work->group.bytes + bytes <= MS_WINDOW;
+}
+
 /* One job for each window of [start, end) that has pages. */
 static struct ms_error *add_jobs(struct work *work, const struct ms_region *region, const struct ms_span *span,
                                  uint64_t start, uint64_t end)
@@ -142,10 +221,18 @@ static struct ms_error *add_jobs(struct work *work, const struct ms_region *regi
         uint64_t from = span && window < span->start ? span->start : window;
         from = from < region->start ? region->start : from;
         uint64_t to = window + MS_WINDOW < end ? window + MS_WINDOW : end;
+        if (span && span->sparse) {
+            uint64_t until = present_until(region, start);
+            from = start;
+            to = until < to ? until : to;
+        }
         struct job *job = ms_vector_add(&work->jobs);
         if (!job)
             return ms_error_nomem("the list of windows");
-        *job = (struct job){region, span, from, to};
+        work->group = goes_on(work, to - from) ? work->group : (struct group){0};
+        *job = (struct job){region, span, from, to, work->group.jobs > 0};
+        work->group.jobs++;
+        work->group.bytes += to - from;
         start = to;
     }
     return NULL;
@@ -174,41 +261,59 @@ static void await_turn(struct work *work, size_t job)
     }
 }
 
+/* Jobs FIRST to END: read at once, filtered, and walked when it is their turn. */
+static void run_group(struct reader *reader, unsigned worker, size_t first, size_t end)
+{
+    struct work *work = reader->work;
+    const struct ms_sink *sink = work->stream->sink;
+    struct ms_window windows[GROUP];
+    uint8_t *buffer = work->stream->buffers.base + (size_t)worker * MS_WINDOW;
+    for (size_t i = first; i < end; i++) {
+        const struct job *job = &work->jobs.items[i];
+        windows[i - first] =
+            (struct ms_window){job->span, job->start, job->end, fetch(reader, job, buffer), worker};
+        buffer += job->end - job->start;
+    }
+    flush(reader);
+    if (work->mode == KEEP_ALL)
+        return;
+    for (size_t i = first; i < end; i++) {
+        if (work->mode == LIVE)
+            keep(&work->jobs.items[i], windows[i - first].bytes);
+        sink->filter(sink->self, &windows[i - first]);
+    }
+    await_turn(work, first);
+    for (size_t i = first; i < end; i++)
+        sink->walk(sink->self, &windows[i - first]);
+    atomic_store_explicit(&work->turn, end, memory_order_release);
+}
+
 static void run_worker(struct work *work, unsigned worker)
 {
-    struct ms_stream *stream = work->stream;
-    uint8_t *buffer = stream->buffers.base + (size_t)worker * MS_WINDOW;
-    size_t i;
-    while ((i = atomic_fetch_add(&work->next, 1)) < work->jobs.count) {
-        const struct job *job = &work->jobs.items[i];
-        struct ms_window window = {job->span, job->start, job->end, NULL, worker};
-        window.bytes = fetch(work, job, buffer);
-        if (work->mode == KEEP_ALL)
+    struct reader reader = {.work = work};
+    size_t first = atomic_load(&work->next);
+    while (first < work->jobs.count) {
+        size_t end = first + 1;
+        while (end < work->jobs.count && work->jobs.items[end].goes_on)
+            end++;
+        if (!atomic_compare_exchange_weak(&work->next, &first, end))
             continue;
-        stream->sink->filter(stream->sink->self, &window);
-        await_turn(work, i);
-        stream->sink->walk(stream->sink->self, &window);
-        atomic_store_explicit(&work->turn, i + 1, memory_order_release);
+        run_group(&reader, worker, first, end);
+        first = atomic_load(&work->next);
     }
 }
 
-static void *second_worker(void *argument)
+static void run_second(void *argument)
 {
-    struct work *work = argument;
-    if (work->stream->raise)
-        ms_raise_priority();
-    run_worker(work, 1);
-    return NULL;
+    run_worker(argument, 1);
 }
 
 static void run_jobs(struct work *work)
 {
-    pthread_t second;
-    bool two = work->stream->workers > 1 && work->jobs.count > 1 &&
-               pthread_create(&second, NULL, second_worker, work) == 0;
+    struct ms_second *second = work->stream->second;
+    ms_second_ask(second, run_second, work);
     run_worker(work, 0);
-    if (two)
-        pthread_join(second, NULL);
+    ms_second_await(second);
     struct ms_image *image = work->stream->image;
     image->bytes_read += atomic_load(&work->bytes);
     unsigned long long failed = atomic_load(&work->failed);
@@ -324,13 +429,16 @@ ms_result ms_stream_kept(struct ms_image *image, const struct ms_capture_options
         return NULL;
     struct ms_spans spans = {{0}};
     struct ms_stream stream;
-    MS_TRY(ms_stream_init(&stream, image, sink));
+    struct ms_second second;
+    MS_TRY(ms_stream_init(&stream, image, sink, &second));
+    ms_second_start(&second);
     struct ms_error *error = sink->prepare(sink->self, image);
     if (!error)
         error = sink->plan(sink->self, image, &spans);
     if (!error)
         error = ms_stream_from_kept(&stream, &spans);
     ms_vector_free(&spans.list);
+    ms_second_end(&second);
     ms_stream_free(&stream);
     return error;
 }

@@ -2,6 +2,7 @@
 #ifndef MEMSCOPE_STREAM_H
 #define MEMSCOPE_STREAM_H
 
+#include "second.h"
 #include "target.h"
 
 /* Window buffers of the workers; make and populate them before the stop. */
@@ -9,10 +10,10 @@ struct ms_stream {
     struct ms_image *image;
     const struct ms_sink *sink; /* NULL: only keep */
     struct ms_reserve buffers;
-    unsigned workers;
-    bool raise; /* the workers run before others: the target waits */
+    struct ms_second *second; /* not owned */
 };
-ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image, const struct ms_sink *sink);
+ms_result ms_stream_init(struct ms_stream *stream, struct ms_image *image,
+                         const struct ms_sink *sink, struct ms_second *second);
 void ms_stream_free(struct ms_stream *stream);
 
 /* Feeds the windows of SPANS; what they ask to keep goes into the image's store. Stopped target only. */

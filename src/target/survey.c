@@ -2,6 +2,7 @@
 #include "survey.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -31,6 +32,11 @@ struct pm_scan_arg {
 #define SPARSE_UNREADABLE_SIZE (1ull << 20)
 /* Without PAGEMAP_SCAN a hole of this size costs too long to read. */
 #define HOLE_LIMIT (1ull << 40)
+/* Bytes of address space that a worker takes at once: small against what they both have to do. */
+#define PIECE         (8ull << 20)
+#define SPARSE_PIECE  (256ull << 20)
+#define SPARSE_PIECES 64u /* of a region, at most: to walk over nothing takes a system call too */
+#define SCRATCH_SHARE (MS_SURVEY_SCRATCH / MS_WORKERS)
 
 /* Pages of a guard, MADV_GUARD_INSTALL: no map of their own, as PROT_NONE ones have. */
 struct guard {
@@ -41,6 +47,203 @@ struct run_list {
     MS_VECTOR(struct ms_run) runs;
     MS_VECTOR(struct guard) guards;
 };
+
+/* --- reading: both workers ------------------------------------------------------------------- */
+
+/* Of a region, or of several that follow each other without a gap; one worker reads it. */
+struct piece {
+    uint64_t start, end;
+    bool sparse; /* mostly not there: the kernel is asked first what is */
+    unsigned worker;
+    size_t first, count; /* of the worker's extents */
+};
+
+/* Pages [start, end) that have equal entries. */
+struct extent {
+    uint64_t start, end, kind;
+};
+
+struct surveyor {
+    struct survey *survey;
+    unsigned number;
+    uint64_t *scratch;
+    MS_VECTOR(struct extent) extents;
+    struct ms_error *error; /* owned */
+};
+
+struct survey {
+    const struct ms_image *image;
+    MS_VECTOR(struct piece) pieces; /* in address order */
+    atomic_size_t next;             /* piece to take */
+    struct surveyor by[MS_WORKERS];
+};
+
+/* Reads the entries of [start, end). */
+static struct ms_error *read_entries(struct surveyor *by, uint64_t start, uint64_t end)
+{
+    const struct ms_image *image = by->survey->image;
+    const size_t room = SCRATCH_SHARE / 8;
+    const uint64_t *entries = by->scratch;
+    while (start < end) {
+        size_t pages = (end - start) / MS_PAGE;
+        pages = pages < room ? pages : room;
+        ssize_t got =
+            pread(image->source->pagemap_fd, by->scratch, pages * 8, (off_t)(start / MS_PAGE * 8));
+        if (got < 8) /* 0 when the process has lost its memory */
+            return ms_error_again(ms_error_errno(MS_TARGET, got < 0 ? errno : ESRCH,
+                                                 "cannot read pagemap of process %d", image->pid));
+        pages = (size_t)got / 8;
+        for (size_t i = 0, next; i < pages; i = next) {
+            const uint64_t kind = entries[i] & PM_KIND;
+            for (next = i + 1; next < pages && (entries[next] & PM_KIND) == kind; next++)
+                ;
+            if (!(kind & (PM_GUARD | PM_PRESENT | PM_SWAP)))
+                continue;
+            struct extent *extent = ms_vector_add(&by->extents);
+            if (!extent)
+                return ms_error_nomem("the list of pages");
+            *extent = (struct extent){start + i * MS_PAGE, start + next * MS_PAGE, kind};
+        }
+        start += pages * MS_PAGE;
+    }
+    return NULL;
+}
+
+static int scan(const struct ms_image *image, struct pm_scan_arg *arg, uint64_t start, uint64_t end,
+                struct page_region *found, size_t room)
+{
+    *arg = (struct pm_scan_arg){.size = sizeof *arg,
+                                .start = start,
+                                .end = end,
+                                .vec = (uintptr_t)found,
+                                .vec_len = room,
+                                .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+                                .return_mask = PAGE_IS_PRESENT};
+    return ioctl(image->source->pagemap_fd, PAGEMAP_SCAN_IOCTL, arg);
+}
+
+/* Reads what the kernel says is populated of [start, end). */
+static struct ms_error *read_sparse(struct surveyor *by, uint64_t start, uint64_t end)
+{
+    enum { BATCH = 512 };
+    struct page_region found[BATCH];
+    while (start < end) {
+        struct pm_scan_arg arg;
+        int count = scan(by->survey->image, &arg, start, end, found, BATCH);
+        if (count < 0)
+            return ms_error_again(ms_error_errno(MS_TARGET, errno, "cannot list pages of process %d",
+                                                 by->survey->image->pid));
+        for (int i = 0; i < count; i++)
+            MS_TRY(read_entries(by, found[i].start, found[i].end));
+        if (arg.walk_end <= start)
+            return NULL;
+        start = arg.walk_end;
+    }
+    return NULL;
+}
+
+static void read_pieces(void *argument)
+{
+    struct surveyor *by = argument;
+    struct survey *survey = by->survey;
+    size_t i;
+    while (!by->error && (i = atomic_fetch_add(&survey->next, 1)) < survey->pieces.count) {
+        struct piece *piece = &survey->pieces.items[i];
+        piece->worker = by->number;
+        piece->first = by->extents.count;
+        by->error = piece->sparse ? read_sparse(by, piece->start, piece->end)
+                                  : read_entries(by, piece->start, piece->end);
+        piece->count = by->extents.count - piece->first;
+    }
+}
+
+/* --- what to read ---------------------------------------------------------------------------- */
+
+static bool worth_surveying(const struct ms_region *r)
+{
+    if (r->kind == MS_REGION_DEVICE || r->kind == MS_REGION_VDSO)
+        return false;
+    if (r->prot & MS_WRITE || r->orphan)
+        return true;
+    /* Code of files and read-only shared maps hold what their files hold. */
+    return !(r->prot & MS_SHARED) && !(r->prot & MS_EXEC && r->kind == MS_REGION_FILE);
+}
+
+static bool is_readable(const struct ms_region *r)
+{
+    return r->prot & (MS_READ | MS_WRITE);
+}
+
+static bool is_sparse(const struct ms_region *r)
+{
+    return r->end - r->start > (is_readable(r) ? SPARSE_SIZE : SPARSE_UNREADABLE_SIZE);
+}
+
+/* For a region of SIZE bytes. */
+static uint64_t sparse_piece(uint64_t size)
+{
+    uint64_t piece = (size / SPARSE_PIECES + MS_PAGE) & ~(uint64_t)(MS_PAGE - 1);
+    return piece > SPARSE_PIECE ? piece : SPARSE_PIECE;
+}
+
+/* In pieces of SIZE; what follows the last one without a gap is added to that first. */
+static struct ms_error *add_pieces(struct survey *survey, const struct ms_region *r, bool sparse,
+                                   uint64_t size)
+{
+    struct piece *last =
+        survey->pieces.count ? &survey->pieces.items[survey->pieces.count - 1] : NULL;
+    uint64_t at = r->start;
+    if (last && last->end == at && last->sparse == sparse && r->end - last->start <= size) {
+        last->end = r->end;
+        return NULL;
+    }
+    while (at < r->end) {
+        struct piece *piece = ms_vector_add(&survey->pieces);
+        if (!piece)
+            return ms_error_nomem("the page survey");
+        uint64_t end = r->end - at > size ? at + size : r->end;
+        *piece = (struct piece){.start = at, .end = end, .sparse = sparse};
+        at = end;
+    }
+    return NULL;
+}
+
+/* PAGEMAP_SCAN is from Linux 6.7. */
+static bool can_scan(const struct ms_image *image, uint64_t address)
+{
+    struct page_region found;
+    struct pm_scan_arg arg;
+    return scan(image, &arg, address, address + MS_PAGE, &found, 1) >= 0;
+}
+
+static struct ms_error *plan_survey(struct survey *survey, struct ms_image *image)
+{
+    bool asked = false, scans = false;
+    for (size_t i = 0; i < image->region_count; i++) {
+        struct ms_region *r = &image->regions[i];
+        const uint64_t size = r->end - r->start;
+        bool sparse = is_sparse(r);
+        if (!worth_surveying(r))
+            continue;
+        if (sparse && !asked) {
+            scans = can_scan(image, r->start);
+            asked = true;
+        }
+        r->surveyed = true;
+        if (sparse && scans)
+            MS_TRY(add_pieces(survey, r, true, sparse_piece(size)));
+        else if (is_readable(r) ? size < HOLE_LIMIT : !sparse)
+            MS_TRY(add_pieces(survey, r, false, PIECE));
+        else if (is_readable(r))
+            ms_image_warn(image,
+                          "%#lx-%#lx was not looked into: this kernel cannot list the pages of so"
+                          " big a map in bearable time",
+                          r->start, r->end);
+    }
+    return NULL;
+}
+
+/* --- runs of regions ------------------------------------------------------------------------- */
 
 static struct ms_error *add_guard(struct run_list *list, uint64_t start, uint64_t end)
 {
@@ -73,96 +276,52 @@ static struct ms_error *add_pages(struct run_list *list, uint64_t start, uint64_
     return NULL;
 }
 
-/* Reads the entries of [start, end). */
-static struct ms_error *read_entries(const struct ms_image *image, struct run_list *list, uint64_t start,
-                                     uint64_t end, uint64_t *scratch)
+/* The list's runs are those of REGION; the list is empty then. */
+static struct ms_error *give_runs(struct ms_region *region, struct run_list *list)
 {
-    while (start < end) {
-        size_t pages = (end - start) / MS_PAGE;
-        if (pages > MS_SURVEY_SCRATCH / 8)
-            pages = MS_SURVEY_SCRATCH / 8;
-        ssize_t got = pread(image->source->pagemap_fd, scratch, pages * 8, (off_t)(start / MS_PAGE * 8));
-        if (got < 8) /* 0 when the process has lost its memory */
-            return ms_error_again(ms_error_errno(MS_TARGET, got < 0 ? errno : ESRCH,
-                                                 "cannot read pagemap of process %d", image->pid));
-        pages = (size_t)got / 8;
-        for (size_t i = 0, next; i < pages; i = next) {
-            const uint64_t kind = scratch[i] & PM_KIND;
-            for (next = i + 1; next < pages && (scratch[next] & PM_KIND) == kind; next++)
-                ;
-            if (kind & PM_GUARD)
-                MS_TRY(add_guard(list, start + i * MS_PAGE, start + next * MS_PAGE));
-            else if (kind & (PM_PRESENT | PM_SWAP))
-                MS_TRY(add_pages(list, start + i * MS_PAGE, start + next * MS_PAGE, kind));
-        }
-        start += pages * MS_PAGE;
-    }
-    return NULL;
-}
-
-/* Finds the populated parts of a big region with the kernel's help. Sets DONE when it could. */
-static struct ms_error *read_sparse(const struct ms_image *image, struct run_list *list,
-                                    const struct ms_region *region, uint64_t *scratch, bool *done)
-{
-    enum { BATCH = 512 };
-    ms_auto_free struct page_region *found = calloc(BATCH, sizeof *found);
-    if (!found)
+    const size_t count = list->runs.count;
+    region->runs = count ? malloc(count * sizeof *region->runs) : NULL;
+    if (!region->runs && count)
         return ms_error_nomem("the list of pages");
-    struct pm_scan_arg arg = {.size = sizeof arg, .start = region->start, .end = region->end,
-                              .vec = (uintptr_t)found, .vec_len = BATCH,
-                              .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-                              .return_mask = PAGE_IS_PRESENT};
-    while (arg.start < region->end) {
-        int count = ioctl(image->source->pagemap_fd, PAGEMAP_SCAN_IOCTL, &arg);
-        if (count < 0)
-            return NULL; /* an older kernel: not done */
-        for (int i = 0; i < count; i++)
-            MS_TRY(read_entries(image, list, found[i].start, found[i].end, scratch));
-        if (arg.walk_end <= arg.start)
-            break;
-        arg.start = arg.walk_end;
-    }
-    *done = true;
+    if (count)
+        memcpy(region->runs, list->runs.items, count * sizeof *region->runs);
+    region->run_count = count;
+    list->runs.count = 0;
     return NULL;
 }
 
-static bool worth_surveying(const struct ms_region *r)
+/* Distributes EXTENT; *AT is the region that the list's runs are of. */
+static struct ms_error *take_extent(struct ms_image *image, const struct extent *extent, size_t *at,
+                                    struct run_list *list)
 {
-    if (r->kind == MS_REGION_DEVICE || r->kind == MS_REGION_VDSO)
-        return false;
-    if (r->prot & MS_WRITE || r->orphan)
-        return true;
-    /* Code of files and read-only shared maps hold what their files hold. */
-    return !(r->prot & MS_SHARED) && !(r->prot & MS_EXEC && r->kind == MS_REGION_FILE);
+    for (uint64_t start = extent->start; start < extent->end;) {
+        while (*at < image->region_count && image->regions[*at].end <= start) {
+            if (list->runs.count)
+                MS_TRY(give_runs(&image->regions[*at], list));
+            ++*at;
+        }
+        if (*at == image->region_count)
+            return NULL;
+        const struct ms_region *r = &image->regions[*at];
+        uint64_t end = extent->end < r->end ? extent->end : r->end;
+        MS_TRY(extent->kind & PM_GUARD ? add_guard(list, start, end)
+                                       : add_pages(list, start, end, extent->kind));
+        start = end;
+    }
+    return NULL;
 }
 
-static struct ms_error *survey_region(struct ms_image *image, struct ms_region *region, uint64_t *scratch,
-                                      struct run_list *all)
+static struct ms_error *take_extents(struct ms_image *image, const struct survey *survey,
+                                     struct run_list *list)
 {
-    struct run_list list = {.guards = all->guards};
-    bool readable = region->prot & (MS_READ | MS_WRITE), done = false;
-    uint64_t size = region->end - region->start;
-    struct ms_error *error = NULL;
-    if (size > (readable ? SPARSE_SIZE : SPARSE_UNREADABLE_SIZE))
-        error = read_sparse(image, &list, region, scratch, &done);
-    if (!error && !done && (readable ? size < HOLE_LIMIT : size <= SPARSE_UNREADABLE_SIZE)) {
-        list.runs.count = 0;
-        list.guards.count = all->guards.count;
-        error = read_entries(image, &list, region->start, region->end, scratch);
-        done = true;
+    size_t at = 0;
+    for (size_t i = 0; i < survey->pieces.count; i++) {
+        const struct piece *piece = &survey->pieces.items[i];
+        for (size_t j = 0; j < piece->count; j++)
+            MS_TRY(take_extent(image, &survey->by[piece->worker].extents.items[piece->first + j],
+                               &at, list));
     }
-    if (!error && !done && readable)
-        ms_image_warn(image, "%#lx-%#lx was not looked into: this kernel cannot list the pages of so big a"
-                      " map in bearable time", region->start, region->end);
-    all->guards = list.guards;
-    if (error) {
-        ms_vector_free(&list.runs);
-        return error;
-    }
-    region->runs = list.runs.items;
-    region->run_count = list.runs.count;
-    region->surveyed = true;
-    return NULL;
+    return list->runs.count ? give_runs(&image->regions[at], list) : NULL;
 }
 
 /* --- guards ------------------------------------------------------------------------------------ */
@@ -244,18 +403,31 @@ static struct ms_error *cut_at_guards(struct ms_image *image, const struct run_l
     return error;
 }
 
-ms_result ms_survey(struct ms_image *image, void *scratch)
+ms_result ms_survey(struct ms_image *image, void *scratch, struct ms_second *second)
 {
-    struct run_list all = {{0}, {0}}; /* guards, of all regions */
-    struct ms_error *error = NULL;
-    for (size_t i = 0; !error && i < image->region_count; i++) {
-        struct ms_region *region = &image->regions[i];
-        if (worth_surveying(region))
-            error = survey_region(image, region, scratch, &all);
+    struct survey survey = {.image = image};
+    struct run_list list = {{0}, {0}}; /* guards, of all regions */
+    struct ms_error *error = plan_survey(&survey, image);
+    for (unsigned i = 0; i < MS_WORKERS; i++)
+        survey.by[i] =
+            (struct surveyor){&survey, i, (uint64_t *)scratch + i * (SCRATCH_SHARE / 8), {0}, NULL};
+    if (!error) {
+        ms_second_ask(second, read_pieces, &survey.by[1]);
+        read_pieces(&survey.by[0]);
+        ms_second_await(second);
+        error = survey.by[0].error ? survey.by[0].error : survey.by[1].error;
+        if (error == survey.by[0].error)
+            ms_error_free(survey.by[1].error);
     }
-    if (!error && all.guards.count)
-        error = cut_at_guards(image, &all);
-    ms_vector_free(&all.guards);
+    if (!error)
+        error = take_extents(image, &survey, &list);
+    if (!error && list.guards.count)
+        error = cut_at_guards(image, &list);
+    for (unsigned i = 0; i < MS_WORKERS; i++)
+        ms_vector_free(&survey.by[i].extents);
+    ms_vector_free(&survey.pieces);
+    ms_vector_free(&list.runs);
+    ms_vector_free(&list.guards);
     return error;
 }
 

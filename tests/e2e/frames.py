@@ -147,6 +147,7 @@ class Tally:
 
     def __init__(self):
         self.frames = self.inlined = self.locals = self.registers = self.beyond = 0
+        self.entered = self.inlined_entered = 0  # parameters that the caller's code has
         self.wrong = []
 
     def expect(self, right, *what):
@@ -159,8 +160,14 @@ def is_beyond(said):
     return "entry_value" in said["how"] or "implicit_pointer" in said["how"]
 
 
-def compare_variable(tally, where, said, mine):
+def compare_variable(tally, where, said, mine, inlined):
     """One variable of gdb's with that of ours; both are of the same name and frame."""
+    if mine is not None and "entry_value" in said["how"] and mine["valued"] and mine["register"] < 0:
+        # gdb 13 looks for the caller of what is inlined in its own frame, and finds another value
+        tally.inlined_entered += inlined
+        tally.entered += not inlined
+        if inlined:
+            return
     if mine is None:
         if is_beyond(said):
             tally.beyond += 1
@@ -183,13 +190,14 @@ def compare_variable(tally, where, said, mine):
         tally.expect(said.get("reference"), where, mine, "gdb:", said)
 
 
-def compare_variables(tally, where, said, mine):
+def compare_variables(tally, where, said, mine, inlined):
     left = list(mine)
     for variable in said:
         same = [m for m in left if m["name"] == variable["name"]]
         if same:
             left.remove(same[0])
-        compare_variable(tally, where + " " + variable["name"], variable, same[0] if same else None)
+        compare_variable(tally, where + " " + variable["name"], variable, same[0] if same else None,
+                         inlined)
     for local in left: # of what is only partly there gdb says that it is not
         tally.expect(local["valued"] and local["size"] > 8, where, "gdb does not have", local)
 
@@ -216,7 +224,7 @@ def compare(pid):
             if a["line"]:
                 tally.expect((a["file"], a["line"]) == (b["file"], b["line"]), where, a["file"], a["line"], "is",
                              b["file"], b["line"])
-            compare_variables(tally, where, a["variables"], b["locals"])
+            compare_variables(tally, where, a["variables"], b["locals"], a["inlined"])
     check(not tally.wrong, "%d differences:\n%s" % (len(tally.wrong), "\n".join(tally.wrong[:30])))
     return tally
 
@@ -226,9 +234,11 @@ def compare(pid):
 def as_gdb(name):
     with at_rest(name) as target:
         tally = compare(target.pid)
+    print("# values at the entry: %d, %d of them in inlined functions" % (tally.entered + tally.inlined_entered, tally.inlined_entered))
     check(tally.frames >= 19 and tally.inlined >= 2, "frames: %s" % vars(tally))
     check(tally.locals >= 20, "locals: %s" % vars(tally))
     check(tally.registers >= 2 or "O0" in name, "registers: %s" % vars(tally))
+    check(tally.entered >= 1 or name != "frames_c_O2", "values at the entry: %s" % vars(tally))
 
 
 @test

@@ -159,7 +159,7 @@ def text_is_what_json_is():
 @cases(golang.versions()[0], golang.versions()[-1])
 def in_the_middle_of_anything(version):
     """Programs that run: each goroutine has its stack, down to its first function."""
-    with Target([golang.go_program("busy", version)]) as target:
+    with Target([golang.go_program("running", version)]) as target:
         for _ in range(10):
             report = json.loads(goroutines(target, "-j", "--full").out)["goroutines"]
             seen = set()
@@ -168,6 +168,48 @@ def in_the_middle_of_anything(version):
                 seen.update(call["function"] for call in one["stack"])
             missing = [name for name in BUSY if "main." + name not in seen]
             check(not missing, "no stack has %s" % ", ".join(missing))
+            report = json.loads(goroutines(target, "-j", "--leaked").out)["goroutines"]
+            check_equal(report["leaked"], 0, "leaked goroutines of those that all run")
+
+
+def leaked(target):
+    """Goroutines by the function that says what is to be found, and those that are."""
+    def names(*options):
+        listed = json.loads(goroutines(target, "-j", "--full", *options).out)["goroutines"]["list"]
+        return Counter(call["function"] for one in listed for call in one["stack"]
+                       if re.match(r"main\.(leaked|kept)", call["function"]))
+    return names(), names("--leaked")
+
+
+@cases(*golang.versions())
+def leaked_ones(version):
+    """All that nothing can wake, and no other."""
+    with Target([golang.go_program("leaking", version)]) as target:
+        there, found = leaked(target)
+        text = goroutines(target, "--leaked").out
+        target.check_unharmed()
+    expected = Counter({name: count for name, count in there.items() if "leaked" in name})
+    check(sum(expected.values()) >= 14 and sum((there - expected).values()) > 100,
+          "the fixture has %s" % there)
+    check_equal(found, expected, "what is leaked")
+    check(text.startswith("%d of " % sum(found.values())), "the first line is %r" % text[:80])
+
+
+@test
+def leaked_ones_as_go_finds_them():
+    """The profile of 1.26, also once the runtime itself has marked what it found."""
+    program = golang.go_program("leaking", golang.NEWEST, GOEXPERIMENT="goroutineleakprofile")
+    path = os.path.join(harness.scratch(), "goroutineleak")
+    with Target([program, path]) as target:
+        _, found = leaked(target)
+    with open(path) as profile:
+        text = profile.read()
+    theirs = Counter()
+    for part in re.split(r"\n(?=\d+ @)", text)[1:]:
+        name = re.search(r"main\.(?:leaked|kept)\w+", part).group(0)
+        theirs[name] += int(part.split(" ")[0])
+    check(theirs, "the profile is %r" % text)
+    check_equal(found, theirs, "what is leaked")
 
 
 @cases(*golang.versions())

@@ -139,10 +139,10 @@ def before_the_first_collection(version):
 @cases((golang.NEWEST, 512), (golang.NEWEST, 524288), (golang.DEBIAN, 512))
 def values_are_scaled_by_the_rate(case):
     version, rate = case
-    check_program(golang.go_program("profile", version), "collected", 2000, rate, 5)
+    check_program(golang.go_program("profile", version), "collected", 300, rate, 5)
 
 
-@cases(("pie", ["-buildmode=pie"], {}), ("dwarf stripped", ["-ldflags=-w"], {}),
+@cases(("pie", ["-buildmode=pie"], {}), ("stripped", ["-ldflags=-s -w"], {}),
        ("cgo", [], {"cgo": True}), ("not inlined", ["-gcflags=-l"], {}))
 def however_it_was_built(case):
     _, flags, more = case
@@ -160,6 +160,25 @@ def goroutines_as_the_program_says(version):
                               for line in location[2:]))
     compare(mine, Profile(path), writer)
     check_equal(sum(mine.samples[key][0] for key in mine.samples if not writer(key)), 54, "goroutines")
+
+
+@cases(*golang.versions())
+def of_a_stripped_program(version):
+    check_program(golang.go_program("profile", version, ["-ldflags=-s -w"]), "twice", 20, 1, 100)
+
+
+@test
+def of_a_core():
+    target, directory = start(golang.go_program("profile"), "twice", 20, 512)
+    core = os.path.join(harness.scratch(), "core")
+    subprocess.run([harness.tool("gcore"), "-o", core, str(target.pid)], check=True,
+                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    core += ".%d" % target.pid
+    path = os.path.join(harness.scratch(), "core.pb.gz")
+    harness.memscope("profile", "-o", path, core, expect=0)
+    check_equal(target.ask("go"), "written", "what the target said")
+    compare(Profile(path), Profile(directory + "/heap"))
+    os.unlink(core)
 
 
 def poke(target, program, offset, value):
@@ -239,6 +258,45 @@ def leaks_add_up():
         found[names] = [old[0] + values[0], old[1] + values[1]]
     check_equal(found, expected, "samples of leaks")
     check(len(expected) >= 2, "too few groups: %r" % expected)
+
+
+def names(location):
+    """What a location without code stands for."""
+    return re.sub(r" *:?\d+:\d+ s=\d+$", "", location[2]).strip()
+
+
+def sums(profile, wanted):
+    """Objects and bytes of the samples with a frame of which WANTED(name, is innermost) is true."""
+    total = [0, 0]
+    for (stack, _), values in profile.samples.items():
+        if any(wanted(names(location), index == 0) for index, location in enumerate(stack)):
+            total = [total[0] + values[0], total[1] + values[1]]
+    return total
+
+
+@test
+def retained_is_what_the_fixture_retains():
+    target = harness.start("owners")
+    mine = ours(target, "retained", "--type", "retained")
+    notes = {}
+    for note in target.truth.notes["retained"]:
+        name, size, blocks = note.split()
+        notes[name] = [int(blocks), int(size)]
+    for root, held in (("root_of_tree", "tree.0"), ("root_of_chain", "chain.0"), ("root_of_ring", "ring.0"),
+                       ("root_of_diamond", "diamond_top"), ("root_into_middle", "middle")):
+        check_equal(sums(mine, lambda name, _, root=root: name.endswith(":" + root)), notes[held], root)
+
+
+@cases(golang.DEBIAN, golang.NEWEST)
+def retained_of_go(version):
+    rounds = 20
+    target, _ = start(golang.go_program("profile", version), "collected", rounds, 524288)
+    mine = ours(target, "retained", "--type", "retained")
+    # main.work() is called four times, and makes one each round and two in depth
+    nodes = 4 * (rounds + 2)
+    check_equal(sums(mine, lambda name, leaf: leaf and name == "main.node")[0], nodes, "nodes that are kept")
+    kept = sums(mine, lambda name, _: "main.kept" in name)
+    check(kept[0] > nodes, "main.kept holds %d objects" % kept[0])
 
 
 @test

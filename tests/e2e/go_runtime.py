@@ -109,17 +109,18 @@ def symbols(program):
     said = subprocess.run([harness.tool("nm"), program], stdout=subprocess.PIPE, text=True,
                           check=True).stdout
     return {words[2]: int(words[0], 16) for words in map(str.split, said.splitlines())
-            if len(words) == 3 and words[1] in "bBdDrR" and words[2].startswith("runtime.")}
+            if len(words) == 3 and words[1] in "bBdDrR" and "runtime" in words[2]}
 
 
 # What readers cannot do without, and what is only there while it is used.
 GLOBALS = ["runtime." + name for name in (
     "mheap_ gcController memstats work sched allgs allglen allp allm m0 g0 mbuckets bbuckets "
-    "xbuckets allfin MemProfileRate blockprofilerate zerobase gcphase "
+    "xbuckets allfin MemProfileRate blockprofilerate zerobase gcphase sweep forcegcperiod "
     "gcBlackenEnabled writeBarrier gomaxprocs runtimeInitTime itabTable waitReasonStrings "
     "stackpool stackLarge semtable firstmoduledata physPageSize").split()]
 SOMETIMES = ["runtime." + name for name in (
-    "mutexprofilerate allgptr finq gcCleanups mProf mProfCycle iscgo gcCPULimiter").split()]
+    "mutexprofilerate allgptr fingRunning fingStatus class_to_size finq gcCleanups mProf "
+    "mProfCycle iscgo gcCPULimiter").split()] + ["internal/runtime/gc.SizeClassToSize"]
 
 
 @cases(*golang.versions())

@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 
+import golang
 import harness
 from harness import cases, check, test
 
@@ -53,6 +54,17 @@ def lean_instead_of_full(version):
     run = in_cgroup(version, heap, target.pid, "--full")
     check(run.returncode == 1, "exit status %d: %s" % (run.returncode, run.stderr))
     check("contents were not kept" in run.stdout, "does not say what it gave up:\n" + run.stdout[-800:])
+
+
+@cases("heap", "leaks")
+def go_needs_a_full_image(command):
+    """The heap of a Go program is read from a copy: where there is no room for one, one clear line."""
+    with harness.Target([golang.go_program("heap"), "6000000"]) as target:
+        run = in_cgroup(2, harness.kib(target.pid, "Rss"), target.pid, name=command)
+        check(run.returncode == 3, "exit status %d: %s" % (run.returncode, run.stderr))
+        check(run.stderr.count("\n") == 1 and "copy of all its memory" in run.stderr,
+              "not one clear line: %r" % run.stderr)
+        target.check_unharmed()
 
 
 @test

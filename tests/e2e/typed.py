@@ -11,16 +11,17 @@ import subprocess
 import sys
 
 import harness
+import pyobjects
 import typenames
 from harness import cases, check, check_equal, test
 from typetruth import check_answers, kinds_of, live_blocks, some
 
-EVIDENCE = ("header", "vtable", "container", "pointer", "guess", "nothing")
+EVIDENCE = ("vtable", "format", "container", "pointer", "guess", "nothing")
 C = ("types_c", "types_c_O0", "types_c_O2", "types_c_clang", "types_c_clang_names", "types_c_dwarf4",
      "types_c_units", "types_c_units4", "types_c_split", "types_c_split4", "types_c_gz",
      "types_c_gnu_gz", "types_c_lto")
 CXX = ("types_cxx", "types_cxx_O0", "types_cxx_O2", "types_cxx_clang", "types_cxx_dwarf4",
-       "types_cxx_units", "types_cxx_split", "types_cxx_lto")
+       "types_cxx_units", "types_cxx_split", "types_cxx_lto", "types_libcxx")
 RUST = ("types_rust", "types_rust_O2")
 # Where the facts allow it. Optimized code need not keep a local that is not needed any more.
 LEAST = {"known": 1.0, "local": 0.5, "hint": 0.0, "open": 0.0}
@@ -253,6 +254,42 @@ def lost_blocks():
 
 
 # The truth is checked too: by gdb, which reads the same debug information with code of its own.
+
+@test
+def formats():
+    """What libraries make is named without debug information, and nothing that is almost like it."""
+    target = harness.start("formats")
+    answers, report = live_blocks(target)
+    check_answers(target.truth, answers, {"known": 1})
+    check_sums(answers, report)
+    check(sum(by == "format" for _, by in answers.values()) >= 30, "by something else: %s" % answers)
+
+
+@test
+def python():
+    """Objects of Python are known by their class, also without debug information."""
+    target = pyobjects.start()
+    more = pyobjects.check_objects(target, 0.6)
+    check(not more, "no objects at all: %s" % more)
+
+
+@test
+def lost_formats():
+    """Of a lean image too what getaddrinfo() gave is named, and all that is lost in a full one."""
+    target = harness.start("formats")
+    for option, kinds in ((), ("addresses",)), (("--full",), ("addresses", "directory", "deflate", "connection", "bio")):
+        run = harness.memscope("leaks", "-j", "--list", *option, target.pid, expect=1)
+        answers = {int(b["address"], 16): (b["type"], b["type_by"]) for b in run.json["leaks"]["blocks"]}
+        blocks = {a: b for a, b in target.truth.blocks.items() if a in answers}
+        known, seen = kinds_of(target.truth), set()
+        for address, block in blocks.items():
+            name = block[0].split(".")[0]
+            verdict = known[name].verdict(block, answers[address])
+            check(verdict != "wrong", "%s is said to be %s" % (block[0], answers[address]))
+            check(verdict == "exact" or name not in kinds, "%s is not named" % block[0])
+            seen.add(name)
+        check(seen >= set(kinds), "not lost: %s" % (set(kinds) - seen))
+
 
 def gdb(arguments, commands):
     """What gdb prints for each command, in turn."""

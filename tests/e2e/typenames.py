@@ -1,7 +1,7 @@
 # typenames.py - the names of types as different tools spell them, brought to one form.
 """
 GCC, clang, gdb and libiberty's demangler write the same C++ type in different ways: blanks, where
-`const` stands, `long unsigned int`, default template arguments, `3ul`, the inline namespace __cxx11.
+`const` stands, `long unsigned int`, default template arguments, `3ul`, the inline namespaces __cxx11 and __1.
 canonical() takes all that off. It must keep apart what are different types: typed.py tests that.
 """
 
@@ -82,7 +82,7 @@ def _type(words):
 def canonical(text):
     """A type's name in one spelling."""
     text = text.replace("(__gnu_cxx::_Lock_policy)2", "2").replace("__gnu_cxx::_S_atomic", "2")
-    text = text.replace("std::__cxx11::", "std::").replace("sync::poison::mutex", "sync::mutex")
+    text = text.replace("std::__cxx11::", "std::").replace("std::__1::", "std::").replace("sync::poison::mutex", "sync::mutex")
     return _type(TOKEN.findall(text))
 
 

@@ -248,7 +248,7 @@ static void test_variables(void **state)
 static void test_ids(void **state)
 {
     (void)state;
-    assert_null(ms_types_read_all(types));
+    assert_null(ms_types_read_all(types, NULL, NULL));
     assert_true(ms_type_count(types) > 10);
     for (uint32_t i = 0; i < ms_type_count(types); i++)
         assert_int_equal(ms_type_by_id(types, i)->id, i);

@@ -1,0 +1,102 @@
+/* memscope escapes: Go variables that the compiler moved to the heap. */
+#include "command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "memscope/goescapes.h"
+
+enum { KEY_PACKAGE = MS_KEY_LONG, KEY_ALL };
+
+struct escapes_options {
+    struct ms_common common;
+    const char *package; /* or NULL */
+    bool all;
+};
+
+static const struct argp_option options[] = {
+    {"package", KEY_PACKAGE, "PATH", 0, "Only of this package, and of those below it", 0},
+    {"all", KEY_ALL, NULL, 0, "Of the standard library too", 0},
+    {0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct escapes_options *given = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &given->common;
+        return 0;
+    case KEY_PACKAGE:
+        given->package = argument;
+        return 0;
+    case KEY_ALL:
+        given->all = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options,
+    parse,
+    "FILE-OR-PID",
+    "Tells which variables of a Go program the compiler moved to the heap, because they may be "
+    "used "
+    "after their function returned: by package, with the function, file, line, type and size. Each "
+    "is an allocation every time. Read from the debug information of FILE, or of the program that "
+    "process PID runs, which is not stopped.\v"
+    "Exit status: 0 done, 2 bad usage, 3 the file could not be read, 4 the report is incomplete.",
+    ms_common_children,
+    ms_help_filter,
+    NULL,
+};
+
+static bool is_wanted(const struct escapes_options *given, const struct ms_go_escape *escape)
+{
+    if (!given->package)
+        return given->all || !ms_go_standard_package(escape->package);
+    size_t length = strlen(given->package);
+    return strncmp(escape->package, given->package, length) == 0 &&
+           (escape->package[length] == '\0' || escape->package[length] == '/');
+}
+
+static void select_wanted(const struct escapes_options *given, struct ms_go_escapes *escapes)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < escapes->list.count; i++)
+        if (is_wanted(given, &escapes->list.items[i]))
+            escapes->list.items[kept++] = escapes->list.items[i];
+    escapes->list.count = kept;
+}
+
+static ms_result write_report(const struct ms_view *view, const struct ms_session *session,
+                              const void *options_given, const void *report)
+{
+    (void)session;
+    const struct escapes_options *given = options_given;
+    if (given->common.json)
+        return ms_escapes_json_write(view, given->common.target, report);
+    ms_escapes_text(view, given->common.target, report);
+    return NULL;
+}
+
+ms_result ms_command_escapes(int argc, char **argv, enum ms_status *status)
+{
+    struct escapes_options given = {0};
+    if (argp_parse(&argp, argc, argv, 0, NULL, &given) != 0)
+        return ms_error_nomem("the command line");
+    const char *target = given.common.target;
+    char path[64];
+    bool is_pid = strlen(target) < 16 && !target[strspn(target, "0123456789")];
+    snprintf(path, sizeof path, "/proc/%.16s/exe", target);
+    MS_TRY(ms_report_file_check(given.common.output));
+    struct ms_go_escapes *escapes;
+    MS_TRY(ms_go_escapes_read(is_pid ? path : target, &escapes));
+    select_wanted(&given, escapes);
+    *status = escapes->complete ? MS_OK : MS_INCOMPLETE;
+    struct ms_error *error = ms_report_write(&given.common, NULL, write_report, &given, escapes);
+    ms_go_escapes_free(escapes);
+    return error;
+}

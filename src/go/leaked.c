@@ -1,0 +1,424 @@
+/* Leaked goroutines: blocked for ever, because no goroutine that can run can reach what they wait for. */
+#include "memscope/goleaks.h"
+
+#include <string.h>
+
+#include "layout.h"
+
+#define WAITS_MOST   (1u << 16) /* sudogs of one goroutine: cases of a select */
+#define WAITERS_MOST (1u << 24) /* sudogs of all semaphores */
+
+struct layout {
+    struct ms_go_place g, next, prev, elem, waitlink, channel;
+    struct ms_go_place treap, root;
+};
+#define FIELD(path, into) MS_GO_FIELD(struct layout, "runtime.sudog", path, into)
+static const struct ms_go_field fields[] = {
+    FIELD("g", g),
+    FIELD("next", next),
+    FIELD("prev", prev),
+    FIELD("elem.vu|elem", elem),
+    FIELD("waitlink", waitlink),
+    FIELD("c.maybeTraceablePtr.vu|c", channel),
+    MS_GO_FIELD(struct layout, "runtime.semaRoot", "treap", treap),
+    MS_GO_FIELD(struct layout, "runtime.semaRoot", "", root),
+};
+MS_GO_EXPORT_FIELDS(leaked, fields)
+
+/* semTable of src/runtime/sema.go: a root each, at the start of a cache line. */
+#define SEMAPHORE_ROOTS 251u
+#define CACHE_LINE      64u
+
+/* That a goroutine waits for what is at ADDRESS. */
+struct wait {
+    size_t goroutine;
+    uint64_t address;
+};
+
+/* A goroutine by its g. */
+struct by_g {
+    uint64_t address;
+    size_t goroutine;
+};
+
+struct search {
+    const struct ms_go_heap *go_heap;
+    const struct ms_heap *heap;
+    const struct ms_go_goroutines *all;
+    struct layout layout;
+    uint8_t *seen;                /* a bit for each granule where a block starts; owned */
+    MS_VECTOR(uint64_t) stack;    /* marked, still to be visited */
+    MS_VECTOR(struct wait) waits; /* by goroutine */
+    struct by_g *by_g;            /* sorted by address; owned */
+    size_t *roots_of;             /* by goroutine: where its roots begin in ROOTS; owned */
+    size_t *roots;                /* indexes of the scan's roots, by goroutine; owned */
+    uint8_t *state;               /* by goroutine: enum state; owned */
+};
+
+enum state {
+    RUNS,    /* or can: its stack is a root */
+    BLOCKED, /* nothing known can wake it */
+    STUCK,   /* nothing at all can: it waits for nothing */
+};
+
+/* --- marking ------------------------------------------------------------------------------------
+ */
+
+static bool is_seen(const struct search *s, uint64_t start)
+{
+    return s->seen[start / 8] >> (start % 8) & 1;
+}
+
+static void set_seen(struct search *s, uint64_t start)
+{
+    s->seen[start / 8] |= (uint8_t)(1u << start % 8);
+}
+
+static bool is_live(const struct ms_heap *heap, uint64_t start)
+{
+    const struct ms_line *line = &heap->lines[start / MS_LINE_GRANULES];
+    return ms_bit(line->starts & line->live, start);
+}
+
+/* The block at ADDRESS, or MS_NOTHING. */
+static uint64_t block_at(const struct search *s, uint64_t address)
+{
+    const struct ms_segment *segment = ms_heap_segment(s->heap, address);
+    if (!segment)
+        return MS_NOTHING;
+    uint64_t start = ms_start_of(s->heap, ms_address_granule(s->heap, segment, address));
+    return is_live(s->heap, start) ? start : MS_NOTHING;
+}
+
+static ms_result push(struct search *s, uint64_t start)
+{
+    uint64_t *slot = ms_vector_add(&s->stack);
+    if (!slot)
+        return ms_error_nomem("the marks");
+    *slot = start;
+    return NULL;
+}
+
+static ms_result mark(struct search *s, uint64_t target)
+{
+    if (target >= 2 * s->heap->granules)
+        return NULL;
+    uint64_t start = ms_start_of(s->heap, target / 2);
+    if (!is_live(s->heap, start) || is_seen(s, start))
+        return NULL;
+    set_seen(s, start);
+    return push(s, start);
+}
+
+static ms_result drain(struct search *s)
+{
+    while (s->stack.count) {
+        uint64_t start = s->stack.items[--s->stack.count];
+        for (uint64_t word = start * 2, end = ms_words_end(s->heap, start); word < end; word++) {
+            uint64_t target = ms_word_target(s->heap, word);
+            if (target != MS_NOTHING)
+                MS_TRY(mark(s, target));
+        }
+    }
+    return NULL;
+}
+
+/* --- who waits for what -------------------------------------------------------------------------
+ */
+
+static uint64_t get(const struct search *s, uint64_t address, struct ms_go_place place)
+{
+    uint64_t value;
+    return ms_go_get(s->go_heap->go, address, place, &value) ? value : 0;
+}
+
+/* What a sudog points to, and a g, is no way to reach something: it is how the runtime finds it. */
+static void hide(struct search *s, uint64_t address)
+{
+    uint64_t start = block_at(s, address);
+    if (start != MS_NOTHING)
+        set_seen(s, start);
+}
+
+static ms_result add_wait(struct search *s, size_t goroutine, uint64_t address)
+{
+    struct wait *wait = address ? ms_vector_add(&s->waits) : NULL;
+    if (!wait)
+        return address ? ms_error_nomem("what goroutines wait for") : NULL;
+    *wait = (struct wait){goroutine, address};
+    return NULL;
+}
+
+static bool is_one_of(const char *reason, const char *const *reasons, size_t count)
+{
+    for (size_t i = 0; reason && i < count; i++)
+        if (!strcmp(reason, reasons[i]))
+            return true;
+    return false;
+}
+#define IS_ONE_OF(reason, reasons) is_one_of(reason, reasons, sizeof(reasons) / sizeof *(reasons))
+
+static const char *const for_ever[] = {"chan receive (nil chan)", "chan send (nil chan)", "select (no cases)"};
+static const char *const for_channels[] = {"chan receive", "chan send", "select"};
+static const char *const for_others[] = {"semacquire",         "sync.Cond.Wait",    "sync.Mutex.Lock",
+                                         "sync.RWMutex.RLock", "sync.RWMutex.Lock", "sync.WaitGroup.Wait"};
+
+/* The sudogs of a goroutine itself: of channels, and from 1.26 on of others. */
+static ms_result add_own_waits(struct search *s, size_t index)
+{
+    const struct ms_go_goroutine *goroutine = &s->all->list.items[index];
+    bool channels = IS_ONE_OF(goroutine->wait_reason, for_channels);
+    uint64_t sudog = goroutine->waiting;
+    for (unsigned i = 0; sudog && i < WAITS_MOST; i++) {
+        hide(s, sudog);
+        if (channels)
+            MS_TRY(add_wait(s, index, get(s, sudog, s->layout.channel)));
+        sudog = get(s, sudog, s->layout.waitlink);
+    }
+    return NULL;
+}
+
+static int compare_g(const void *a, const void *b)
+{
+    const struct by_g *x = a, *y = b;
+    return x->address < y->address ? -1 : x->address > y->address;
+}
+
+/* A sudog of a semaphore, and those that wait for the same behind it. */
+static ms_result add_waiters(struct search *s, uint64_t sudog, unsigned *left)
+{
+    uint64_t address = get(s, sudog, s->layout.elem);
+    for (; sudog && *left; sudog = get(s, sudog, s->layout.waitlink)) {
+        --*left;
+        hide(s, sudog);
+        struct by_g key = {get(s, sudog, s->layout.g), 0};
+        const struct by_g *found = bsearch(&key, s->by_g, s->all->list.count, sizeof key, compare_g);
+        if (found)
+            MS_TRY(add_wait(s, found->goroutine, address));
+    }
+    return NULL;
+}
+
+/* All semaphores: trees of sudogs, whose prev and next are their left and right. */
+static ms_result add_semaphores(struct search *s)
+{
+    uint64_t table = ms_go_global(s->go_heap->go, "runtime.semtable");
+    uint64_t stride = (s->layout.root.size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    unsigned left = WAITERS_MOST;
+    MS_VECTOR(uint64_t) tree = {0};
+    struct ms_error *error = NULL;
+    for (unsigned i = 0; table && i < SEMAPHORE_ROOTS && !error; i++) {
+        uint64_t next[2] = {get(s, table + i * stride, s->layout.treap), 0};
+        do {
+            for (unsigned k = 0; k < 2 && !error; k++) {
+                uint64_t *slot = next[k] ? ms_vector_add(&tree) : NULL;
+                if (slot)
+                    *slot = next[k];
+                else if (next[k])
+                    error = ms_error_nomem("the semaphores");
+            }
+            if (error || !tree.count)
+                break;
+            uint64_t sudog = tree.items[--tree.count];
+            error = add_waiters(s, sudog, &left);
+            next[0] = get(s, sudog, s->layout.prev);
+            next[1] = get(s, sudog, s->layout.next);
+        } while (!error && left);
+        tree.count = 0;
+    }
+    ms_vector_free(&tree);
+    return error;
+}
+
+/* What sync.Cond.Wait() was called with is in its frame, because it locks that again. */
+struct condition {
+    struct search *search;
+    size_t goroutine;
+    uint32_t frame;
+    struct ms_error *error;
+};
+
+static void take_condition(void *context, const struct ms_go_word *word)
+{
+    struct condition *c = context;
+    if (word->frame == c->frame && word->exact && !c->error)
+        c->error = add_wait(c->search, c->goroutine, word->value);
+}
+
+static ms_result add_condition(struct search *s, size_t index)
+{
+    const struct ms_go_goroutine *goroutine = &s->all->list.items[index];
+    struct ms_go_unwinder unwinder;
+    for (bool found = ms_go_unwind(s->all, goroutine, &unwinder); found; found = ms_go_unwind_next(&unwinder)) {
+        if (strcmp(ms_go_function_name(s->all->functions, unwinder.frame.function), "sync.(*Cond).Wait") != 0)
+            continue;
+        struct condition condition = {s, index, unwinder.index, NULL};
+        MS_TRY(ms_go_stack_words(s->all, goroutine, take_condition, &condition));
+        return condition.error;
+    }
+    return NULL;
+}
+
+static int compare_waits(const void *a, const void *b)
+{
+    const struct wait *x = a, *y = b;
+    return x->goroutine < y->goroutine ? -1 : x->goroutine > y->goroutine;
+}
+
+static ms_result find_waits(struct search *s)
+{
+    for (size_t i = 0; i < s->all->list.count; i++) {
+        const struct ms_go_goroutine *goroutine = &s->all->list.items[i];
+        bool waits = goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_LEAKED;
+        hide(s, goroutine->address);
+        MS_TRY(add_own_waits(s, i));
+        if (!waits || goroutine->system || goroutine->bubble)
+            s->state[i] = RUNS;
+        else if (IS_ONE_OF(goroutine->wait_reason, for_ever))
+            s->state[i] = STUCK;
+        else if (IS_ONE_OF(goroutine->wait_reason, for_channels) || IS_ONE_OF(goroutine->wait_reason, for_others))
+            s->state[i] = BLOCKED;
+        if (s->state[i] == BLOCKED && !strcmp(goroutine->wait_reason, "sync.Cond.Wait"))
+            MS_TRY(add_condition(s, i));
+    }
+    MS_TRY(add_semaphores(s));
+    ms_vector_sort(&s->waits, compare_waits);
+    return NULL;
+}
+
+/* --- the fixed point ----------------------------------------------------------------------------
+ */
+
+/* Goes on from goroutine INDEX: it can run. */
+static ms_result set_running(struct search *s, size_t index)
+{
+    s->state[index] = RUNS;
+    for (size_t i = s->roots_of[index]; i < s->roots_of[index + 1]; i++)
+        MS_TRY(mark(s, s->go_heap->scan->roots[s->roots[i]].target));
+    uint64_t g = block_at(s, s->all->list.items[index].address);
+    if (g != MS_NOTHING)
+        MS_TRY(push(s, g));
+    return drain(s);
+}
+
+/* Can what is at ADDRESS be reached by who can run? What is not in the heap can. */
+static bool is_reached(const struct search *s, size_t index, uint64_t address)
+{
+    const struct ms_go_range *stack = &s->all->list.items[index].stack;
+    if (address >= stack->start && address < stack->end)
+        return false; /* by itself alone */
+    uint64_t start = block_at(s, address);
+    return start == MS_NOTHING || is_seen(s, start);
+}
+
+static size_t first_wait(const struct search *s, size_t index)
+{
+    size_t low = 0, high = s->waits.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (s->waits.items[middle].goroutine < index)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool can_be_woken(const struct search *s, size_t index)
+{
+    size_t i = first_wait(s, index), first = i;
+    for (; i < s->waits.count && s->waits.items[i].goroutine == index; i++)
+        if (is_reached(s, index, s->waits.items[i].address))
+            return true;
+    return i == first; /* what it waits for is not known */
+}
+
+static ms_result find_fixed_point(struct search *s)
+{
+    const size_t count = s->all->list.count;
+    bool changed = true;
+    /* There and back again: a chain of goroutines is found in one round, whichever way it goes. */
+    for (bool back = false; changed; back = !back) {
+        changed = false;
+        for (size_t i = 0; i < count; i++) {
+            size_t index = back ? count - 1 - i : i;
+            if (s->state[index] != BLOCKED || !can_be_woken(s, index))
+                continue;
+            changed = true;
+            MS_TRY(set_running(s, index));
+        }
+    }
+    return NULL;
+}
+
+/* Sorts the roots by goroutine; marks from all that are no goroutine's. */
+static ms_result sort_roots(struct search *s)
+{
+    const struct ms_scan *scan = s->go_heap->scan;
+    const size_t count = s->all->list.count;
+    for (size_t i = 0; i < scan->root_count; i++) {
+        const struct ms_root *root = &scan->roots[i];
+        if (root->kind != MS_ROOT_GOROUTINE || (size_t)root->tid >= count)
+            MS_TRY(mark(s, root->target));
+        else
+            s->roots_of[root->tid + 1]++;
+    }
+    for (size_t i = 0; i < count; i++)
+        s->roots_of[i + 1] += s->roots_of[i];
+    size_t *next = malloc((count + 1) * sizeof *next);
+    if (!next)
+        return ms_error_nomem("the roots of goroutines");
+    memcpy(next, s->roots_of, (count + 1) * sizeof *next);
+    for (size_t i = 0; i < scan->root_count; i++) {
+        const struct ms_root *root = &scan->roots[i];
+        if (root->kind == MS_ROOT_GOROUTINE && (size_t)root->tid < count)
+            s->roots[next[root->tid]++] = i;
+    }
+    free(next);
+    return drain(s);
+}
+
+static ms_result find(struct search *s, bool **leaked)
+{
+    const size_t count = s->all->list.count;
+    s->seen = calloc(s->heap->granules / 8 + 1, 1);
+    s->by_g = calloc(count + 1, sizeof *s->by_g);
+    s->roots_of = calloc(count + 2, sizeof *s->roots_of);
+    s->roots = calloc(s->go_heap->scan->root_count + 1, sizeof *s->roots);
+    s->state = calloc(count + 1, 1);
+    *leaked = calloc(count + 1, sizeof **leaked);
+    if (!s->seen || !s->by_g || !s->roots_of || !s->roots || !s->state || !*leaked)
+        return ms_error_nomem("the search for leaked goroutines");
+    for (size_t i = 0; i < count; i++)
+        s->by_g[i] = (struct by_g){s->all->list.items[i].address, i};
+    qsort(s->by_g, count, sizeof *s->by_g, compare_g);
+    MS_TRY(find_waits(s));
+    MS_TRY(sort_roots(s));
+    for (size_t i = 0; i < count; i++)
+        if (s->state[i] == RUNS)
+            MS_TRY(set_running(s, i));
+    MS_TRY(find_fixed_point(s));
+    for (size_t i = 0; i < count; i++)
+        (*leaked)[i] = s->state[i] != RUNS;
+    return NULL;
+}
+
+ms_result ms_go_find_leaked(const struct ms_go_heap *heap, bool **leaked)
+{
+    struct search s = {.go_heap = heap, .heap = &heap->scan->heap, .all = heap->goroutines};
+    *leaked = NULL;
+    MS_TRY(ms_go_bind(heap->goroutines->go, fields, sizeof fields / sizeof *fields, &s.layout));
+    struct ms_error *error = find(&s, leaked);
+    free(s.seen);
+    free(s.by_g);
+    free(s.roots_of);
+    free(s.roots);
+    free(s.state);
+    ms_vector_free(&s.stack);
+    ms_vector_free(&s.waits);
+    if (error) {
+        free(*leaked);
+        *leaked = NULL;
+    }
+    return error;
+}
