@@ -38,8 +38,7 @@ static char *copy_bytes(const struct ms_image *image, uint64_t address, uint64_t
     return text;
 }
 
-static char *read_string(const struct ms_image *image, uint64_t address, size_t most,
-                         size_t *length)
+static char *read_string(const struct ms_image *image, uint64_t address, size_t most, size_t *length)
 {
     uint64_t words[2];
     if (!ms_image_read(image, address, words, sizeof words) || words[1] > most)
@@ -168,6 +167,92 @@ bool ms_go_find_build_info(struct ms_go *go, const struct ms_region *of)
                 !strcmp(region->path, of->path) && search_region(go, region))
                 return true;
         }
+    return false;
+}
+
+/* --- without it --------------------------------------------------------------------------------
+ */
+
+/* Lengths of a version that stands alone: "go1.17", "go1.25rc1 X:nogreenteagc,noswissmap". */
+#define ALONE_LEAST 6u
+#define ALONE_MOST  128u
+
+/* "go1.26", "go1.26.5", "go1.26rc1", with " X:experiments" or nothing behind: a release in full, not a text about one. */
+static bool is_release(const char *text)
+{
+    unsigned long number;
+    int end = 0;
+    if (sscanf(text, "go1.%3lu%n", &number, &end) != 1)
+        return false;
+    text += end;
+    text += *text == '.' ? 1 : !strncmp(text, "rc", 2) ? 2 : !strncmp(text, "beta", 4) ? 4 : 0;
+    text += strspn(text, "0123456789");
+    return !*text || !strncmp(text, " X:", 3);
+}
+
+/* Which versions write a table of functions that begins so, see modules.c. */
+static bool fits_table(const struct ms_image *image, uint64_t module, unsigned minor)
+{
+    uint64_t header, word;
+    if (!ms_image_read_word(image, module, &header) || !ms_image_read_word(image, header, &word))
+        return false;
+    switch ((uint32_t)word) {
+    case 0xfffffffau:
+        return minor < 18;
+    case 0xfffffff0u:
+        return minor == 18 || minor == 19;
+    default:
+        return minor >= 20;
+    }
+}
+
+static bool is_constant(const struct ms_image *image, uint64_t address, const char *path)
+{
+    const struct ms_region *region = ms_image_region(image, address);
+    return region && region->kind == MS_REGION_FILE && !(region->prot & MS_WRITE) && !strcmp(region->path, path);
+}
+
+/* Strings in a region of data that are versions. False: a second one that is not the same as GO has. */
+static bool search_strings(struct ms_go *go, const struct ms_region *region, uint64_t module)
+{
+    uint64_t words[MS_PAGE / 8 + 1];
+    for (uint64_t at = region->start; at < region->end; at += MS_PAGE) {
+        size_t count = MS_PAGE / 8 + (region->end - at > MS_PAGE);
+        if (!ms_image_read(go->image, at, words, count * 8))
+            continue;
+        for (size_t i = 0; i + 1 < count; i++) {
+            if (words[i + 1] < ALONE_LEAST || words[i + 1] > ALONE_MOST ||
+                !is_constant(go->image, words[i], region->path))
+                continue;
+            ms_auto_free char *text = copy_bytes(go->image, words[i], words[i + 1]);
+            unsigned minor = text && is_release(text) ? minor_of(text) : 0;
+            if (!minor || !fits_table(go->image, module, minor) || (go->version && !strcmp(go->version, text)))
+                continue;
+            if (go->version)
+                return false;
+            go->version = text;
+            go->minor = minor;
+            text = NULL;
+        }
+    }
+    return true;
+}
+
+bool ms_go_find_version(struct ms_go *go, uint64_t module)
+{
+    const struct ms_region *of = ms_image_region(go->image, module);
+    bool unique = true;
+    for (size_t i = 0; unique && i < go->image->region_count; i++) {
+        const struct ms_region *region = &go->image->regions[i];
+        if (region->kind == MS_REGION_FILE && region->prot & MS_WRITE && region->inode == of->inode &&
+            !strcmp(region->path, of->path))
+            unique = search_strings(go, region, module);
+    }
+    if (unique && go->version)
+        return true;
+    free(go->version);
+    go->version = NULL;
+    go->minor = 0;
     return false;
 }
 

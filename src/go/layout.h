@@ -68,6 +68,11 @@ extern const unsigned ms_go_first_known, ms_go_last_known;
 bool ms_go_read_build_info(struct ms_go *go, uint64_t address);
 /* Looks for it in what is mapped of the file that REGION maps. */
 bool ms_go_find_build_info(struct ms_go *go, const struct ms_region *region);
+/*
+ * Where the build took that information away: the version by runtime.buildVersion, a string among the data of
+ * the file that the moduledata at MODULE is in. False when none is there, or several that differ.
+ */
+bool ms_go_find_version(struct ms_go *go, uint64_t module);
 
 /* --- modules.c ----------------------------------------------------------------------------------
  */

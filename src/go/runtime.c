@@ -17,13 +17,12 @@ static ms_result recognize(const struct ms_image *image, struct ms_go **go, uint
     if (!made)
         return ms_error_nomem("the Go runtime");
     made->image = image;
-    if (!ms_go_find_build_info(made, ms_image_region(image, *module))) {
+    if (!ms_go_find_build_info(made, ms_image_region(image, *module)) && !ms_go_find_version(made, *module)) {
         ms_go_close(made);
-        return ms_error(
-            MS_TARGET,
-            "%s: this is a Go program, but with which version of Go it was built is not "
-            "recorded in it",
-            image->origin);
+        return ms_error(MS_TARGET,
+                        "%s: this is a Go program, but with which version of Go it was built is not "
+                        "recorded in it",
+                        image->origin);
     }
     *go = made;
     return NULL;
@@ -35,8 +34,8 @@ ms_result ms_go_recognize(const struct ms_image *image, struct ms_go **go)
     return recognize(image, go, &module);
 }
 
-ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols,
-                     struct ms_types *types, struct ms_go **go)
+ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols, struct ms_types *types,
+                     struct ms_go **go)
 {
     struct ms_go *made;
     uint64_t module;
@@ -47,8 +46,7 @@ ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols,
     made->symbols = symbols;
     made->types = types;
     made->layouts = calloc(1, sizeof *made->layouts);
-    struct ms_error *error =
-        made->layouts ? ms_go_read_modules(made, module) : ms_error_nomem("the Go runtime");
+    struct ms_error *error = made->layouts ? ms_go_read_modules(made, module) : ms_error_nomem("the Go runtime");
     if (error) {
         ms_go_close(made);
         return error;
