@@ -497,7 +497,8 @@ static bool number(const struct tui_view *view, const struct tui_row *row, unsig
     const struct ms_go_group *group = group_of(view, row);
     switch (column) {
     case COUNT:
-        *value = (double)group->count;
+        /* Leaked ones before all others. */
+        *value = (double)group->count + (group->leaked ? 0x1p53 : 0);
         return true;
     case GREW:
         *value = state->grew ? (double)state->grew[number_of(row)] : 0;
