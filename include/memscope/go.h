@@ -68,6 +68,12 @@ ms_result ms_go_recognize(const struct ms_image *image, struct ms_go **go);
 /* By the sections of the ELF file FD: may it be a Go program? False is certain, and cheap. */
 bool ms_go_may_be(int fd);
 
+/* The version for people, who know that it is Go's: "1.26.8", "devel go1.27-abc". */
+static inline const char *ms_go_release(const struct ms_go *go)
+{
+    return go->version + (go->version[0] == 'g' && go->version[1] == 'o' ? 2 : 0);
+}
+
 /* Address of a global of the runtime, "runtime.mheap_", or 0: not known. */
 uint64_t ms_go_global(const struct ms_go *go, const char *name);
 

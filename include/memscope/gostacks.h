@@ -201,8 +201,10 @@ struct ms_go_group {
     MS_VECTOR(struct ms_go_state_count) states; /* most first */
 };
 
+#define MS_GO_NO_GROUP UINT32_MAX
 struct ms_go_groups {
     MS_VECTOR(struct ms_go_group) list; /* by count, most first */
+    uint32_t *of;                       /* of each goroutine the index of its group, MS_GO_NO_GROUP: left out; owned */
     uint64_t total;                     /* goroutines in them */
     uint64_t leaked;                    /* of them, when that was asked for */
     uint64_t system;                    /* of the runtime, left out */

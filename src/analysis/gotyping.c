@@ -21,13 +21,13 @@ static const uint16_t classes[] = {
 #define OVERFLOWS_MAX   (1u << 20)
 #define ROUNDS_MAX      8u
 /* An array is pinned by slices of it when it is so big and they reach no more than this part of it. */
-#define PIN_MIN   4096u
-#define PIN_PART  4u
+#define PIN_MIN  4096u
+#define PIN_PART 4u
 /* So many goroutines are asked for their locals; the rest of a pool looks like the first ones. */
 #define GOROUTINES_MAX 1000u
-#define FRAMES_MAX 200u
-#define PINS_MAX  100u /* those that keep most for nothing; each is looked for in the whole index */
-#define CALLS_MAX 32u
+#define FRAMES_MAX     200u
+#define PINS_MAX       100u /* those that keep most for nothing; each is looked for in the whole index */
+#define CALLS_MAX      32u
 
 /* A live object. */
 struct object {

@@ -73,7 +73,11 @@ ms_result ms_session_types(const struct ms_common *common, struct ms_session *se
 ms_result ms_session_go(const struct ms_common *common, struct ms_session *session)
 {
     MS_TRY(ms_session_types(common, session));
-    return ms_go_open(session->image, session->symbols, session->types, &session->go);
+    MS_TRY(ms_go_open(session->image, session->symbols, session->types, &session->go));
+    struct ms_heap *heap = &session->scan->heap;
+    if (session->go && !heap->allocator)
+        snprintf(heap->description, sizeof heap->description, "Go %.40s", ms_go_release(session->go));
+    return NULL;
 }
 
 ms_result ms_session_heap(const struct ms_common *common, struct ms_session *session)

@@ -105,13 +105,23 @@ static const struct ms_thread *thread_of(const struct ms_image *image, uint64_t 
     return NULL;
 }
 
+/* The part of STACK from its start on that is mapped: a damaged one may claim all there is. */
+static struct ms_go_range mapped_part(const struct ms_image *image, struct ms_go_range stack)
+{
+    uint64_t end = stack.start;
+    const struct ms_region *region;
+    while (end < stack.end && (region = ms_image_region(image, end)))
+        end = region->end;
+    return (struct ms_go_range){stack.start, end < stack.end ? end : stack.end};
+}
+
 static struct ms_go_range stack_of(const struct ms_go *go, const struct layout *layout, uint64_t g)
 {
     struct ms_go_range stack = {0};
     if (!g || !ms_go_get(go, g, layout->lo, &stack.start) || !ms_go_get(go, g, layout->hi, &stack.end) ||
         stack.end < stack.start)
         return (struct ms_go_range){0};
-    return stack;
+    return mapped_part(go->image, stack);
 }
 
 static int by_address(const void *a, const void *b)
@@ -259,6 +269,7 @@ static void read_goroutine(const struct ms_go_goroutines *all, const struct layo
     goroutine->waiting = field(g, layout->waiting);
     goroutine->stack.start = field(g, layout->lo);
     goroutine->stack.end = field(g, layout->hi);
+    goroutine->stack = mapped_part(go->image, goroutine->stack);
     goroutine->machine = field(g, layout->m);
     goroutine->system = is_system(all, goroutine->start, field(g, layout->cleanups) & 0xff);
     goroutine->syscall = field(g, layout->syscall_sp) != 0;

@@ -110,7 +110,7 @@ static struct ms_error *add_segments(struct ms_go_builder *b, const struct segme
     heap->interior_holds = true;
     heap->allocator = &allocator;
     heap->state = b->heap;
-    snprintf(heap->description, sizeof heap->description, "Go %.40s", b->go->version + strlen("go"));
+    snprintf(heap->description, sizeof heap->description, "Go %.40s", ms_go_release(b->go));
     struct ms_arena *arena = ms_vector_add(&heap->arenas);
     if (!arena)
         return ms_error_nomem("the Go heap");

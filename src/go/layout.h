@@ -25,6 +25,7 @@
     READER(leaked)                                                                                 \
     READER(stats)                                                                                  \
     READER(stat_spans)                                                                             \
+    READER(memory)                                                                                 \
     READER(gctrace)                                                                                \
     READER(records)                                                                                \
     READER(buckets)                                                                                \

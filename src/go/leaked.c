@@ -10,7 +10,7 @@
 
 struct layout {
     struct ms_go_place g, next, prev, elem, waitlink, channel;
-    struct ms_go_place treap, root;
+    struct ms_go_place treap, root, param;
 };
 #define FIELD(path, into) MS_GO_FIELD(struct layout, "runtime.sudog", path, into)
 static const struct ms_go_field fields[] = {
@@ -22,6 +22,7 @@ static const struct ms_go_field fields[] = {
     FIELD("c.maybeTraceablePtr.vu|c", channel),
     MS_GO_FIELD(struct layout, "runtime.semaRoot", "treap", treap),
     MS_GO_FIELD(struct layout, "runtime.semaRoot", "", root),
+    MS_GO_FIELD(struct layout, "runtime.g", "param", param),
 };
 MS_GO_EXPORT_FIELDS(leaked, fields)
 
@@ -265,8 +266,25 @@ static int compare_waits(const void *a, const void *b)
     return x->goroutine < y->goroutine ? -1 : x->goroutine > y->goroutine;
 }
 
+/*
+ * Is it just being woken? Who does that has taken it from its queue and needs what it waited for no more:
+ * a channel's waker has left its sudog in param; of a semaphore it is in no tree any more; of a condition
+ * nothing tells, so nobody may run then.
+ */
+static bool may_be_woken_now(const struct search *s, const struct ms_go_goroutine *goroutine, bool calm)
+{
+    if (IS_ONE_OF(goroutine->wait_reason, for_channels))
+        return get(s, goroutine->address, s->layout.param) != 0;
+    return !calm && !strcmp(goroutine->wait_reason, "sync.Cond.Wait");
+}
+
 static ms_result find_waits(struct search *s)
 {
+    bool calm = true;
+    for (size_t i = 0; i < s->all->list.count; i++) {
+        uint8_t status = s->all->list.items[i].status;
+        calm = calm && status != MS_GO_RUNNING && status != MS_GO_COPYSTACK;
+    }
     for (size_t i = 0; i < s->all->list.count; i++) {
         const struct ms_go_goroutine *goroutine = &s->all->list.items[i];
         bool waits = goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_LEAKED;
@@ -278,6 +296,8 @@ static ms_result find_waits(struct search *s)
             s->state[i] = STUCK;
         else if (IS_ONE_OF(goroutine->wait_reason, for_channels) || IS_ONE_OF(goroutine->wait_reason, for_others))
             s->state[i] = BLOCKED;
+        if (s->state[i] == BLOCKED && may_be_woken_now(s, goroutine, calm))
+            s->state[i] = RUNS;
         if (s->state[i] == BLOCKED && !strcmp(goroutine->wait_reason, "sync.Cond.Wait"))
             MS_TRY(add_condition(s, i));
     }

@@ -4,6 +4,7 @@
 
 #include "goroutines.h"
 #include "heap.h"
+#include "layout.h"
 #include "memscope/gostats.h"
 
 /* src/runtime/mheap.go, mpagealloc.go, mprof.go, mcache.go. */
@@ -35,6 +36,7 @@ static const struct ms_go_field fields[] = {
     FIELD_ANY("memRecord", "", memory_record),
     FIELD_ANY("blockRecord", "", other_record),
 };
+MS_GO_EXPORT_FIELDS(memory, fields)
 
 #define ARENA_TABLE      ((uint64_t)8 << 22) /* bytes: 1 << arenaL2Bits pointers, linux/amd64 */
 #define PERSISTENT_CHUNK (256u << 10)        /* persistentChunkSize, malloc.go */

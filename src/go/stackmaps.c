@@ -87,10 +87,23 @@ static void take_word(struct walk *walk, uint64_t address, uint32_t frame, bool 
     take(walk, address, word_at(&walk->memory, address), frame, exact);
 }
 
+/* END, or where the maps that follow each other from START on end: a stack is nowhere else. */
+static uint64_t mapped_end(const struct ms_image *image, uint64_t start, uint64_t end)
+{
+    const struct ms_region *region = ms_image_region(image, start);
+    const struct ms_region *last = image->regions + image->region_count - 1;
+    if (!region)
+        return start;
+    while (region < last && region->end < end && region[1].start == region->end)
+        region++;
+    return end < region->end ? end : region->end;
+}
+
 static void take_range(struct walk *walk, uint64_t start, uint64_t end, uint32_t frame)
 {
     if (end > walk->goroutine->stack.end)
         end = walk->goroutine->stack.end;
+    end = mapped_end(walk->all->go->image, start, end);
     for (uint64_t at = start; at < end && end - at >= 8; at += 8)
         take_word(walk, at, frame, false);
 }
@@ -392,6 +405,7 @@ ms_result ms_go_stack_words(const struct ms_go_goroutines *all,
 static void visit_range(const struct ms_image *image, uint64_t start, uint64_t end,
                         ms_go_word_visitor *visit, void *context)
 {
+    end = mapped_end(image, start, end);
     struct memory memory = open_memory(image, (struct ms_go_range){start, end});
     for (uint64_t at = start; at < end && end - at >= 8; at += 8) {
         uint64_t value = word_at(&memory, at);

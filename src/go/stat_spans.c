@@ -1,6 +1,7 @@
 /* The spans of the Go heap, as far as statistics need them. */
 #include <string.h>
 
+#include "layout.h"
 #include "stats.h"
 #include "layout.h"
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "layout.h"
 #include "stats.h"
 #include "layout.h"
 
@@ -113,6 +114,7 @@ struct reading {
     uint64_t large_alloc, large_allocs, large_free, large_frees, tiny;
     uint64_t in_stacks, in_work, in_bits;
     uint64_t phase;
+    bool *failed; /* something that is there could not be read */
     /* What giving back the caches of the Ps would do: */
     uint64_t live_change, freed_stacks, alloc_change, scan_change;
 };
@@ -120,7 +122,8 @@ struct reading {
 static uint64_t get(const struct reading *r, uint64_t address, struct ms_go_place place)
 {
     uint64_t value;
-    ms_go_get(r->go, address, place, &value);
+    if (!ms_go_get(r->go, address, place, &value) && place.size)
+        *r->failed = true;
     return value;
 }
 
@@ -137,14 +140,14 @@ static uint64_t global(const struct reading *r, const char *name, uint32_t size)
 
 static ms_result find_globals(struct reading *r)
 {
+    uint64_t other; /* is only needed to be there */
     const struct {
         const char *name;
         uint64_t *address;
     } wanted[] = {
-        {"runtime.memstats", &r->memstats},
-        {"runtime.gcController", &r->control},
-        {"runtime.mheap_", &r->heap},
-        {"runtime.work", &r->work},
+        {"runtime.allp", &other},     {"runtime.gomaxprocs", &other},     {"runtime.gcphase", &other},
+        {"runtime.sweep", &other},    {"runtime.memstats", &r->memstats}, {"runtime.gcController", &r->control},
+        {"runtime.mheap_", &r->heap}, {"runtime.work", &r->work},
     };
     uint8_t byte;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -495,7 +498,8 @@ static void read_collector(struct reading *r)
 ms_result ms_go_read_stats(struct ms_go *go, struct ms_go_stats *stats)
 {
     *stats = (struct ms_go_stats){0};
-    struct reading r = {.go = go, .stats = &stats->memstats};
+    bool failed = false;
+    struct reading r = {.go = go, .stats = &stats->memstats, .failed = &failed};
     MS_TRY(ms_go_bind(go, fields, sizeof fields / sizeof *fields, &r.at));
     MS_TRY(find_globals(&r));
     MS_TRY(ms_go_stat_spans(go, &r.spans));
@@ -507,5 +511,7 @@ ms_result ms_go_read_stats(struct ms_go *go, struct ms_go_stats *stats)
     read_collector(&r);
     read_pacing(&r, &stats->pacing);
     ms_go_stat_spans_free(&r.spans);
+    if (failed)
+        return ms_error(MS_TARGET, "%s: some counters of its Go runtime cannot be read", go->image->origin);
     return NULL;
 }

@@ -129,7 +129,7 @@ def program(kind):
             kind.__name__, live, report["live"]["blocks"],
             ", ".join("%s %.1f%%" % (by, 100 * typed[by]["bytes"] / live) for by in sorted(typed))))
         agreement(running, answers)
-        facts = sum(typed[by]["bytes"] for by in ("vtable", "format", "container", "pointer"))
+        facts = sum(typed[by]["bytes"] for by in ("header", "vtable", "format", "container", "pointer"))
         check(facts >= kind.least * live, "only %.1f%% of the bytes are typed" % (100 * facts / live))
         running.target.check_unharmed()
     finally:

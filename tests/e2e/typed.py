@@ -16,7 +16,7 @@ import typenames
 from harness import cases, check, check_equal, test
 from typetruth import check_answers, kinds_of, live_blocks, some
 
-EVIDENCE = ("vtable", "format", "container", "pointer", "guess", "nothing")
+EVIDENCE = ("header", "vtable", "format", "container", "pointer", "guess", "nothing")
 C = ("types_c", "types_c_O0", "types_c_O2", "types_c_clang", "types_c_clang_names", "types_c_dwarf4",
      "types_c_units", "types_c_units4", "types_c_split", "types_c_split4", "types_c_gz",
      "types_c_gnu_gz", "types_c_lto")
