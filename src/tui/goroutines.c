@@ -498,7 +498,7 @@ static bool number(const struct tui_view *view, const struct tui_row *row, unsig
     switch (column) {
     case COUNT:
         /* Leaked ones before all others. */
-        *value = (double)group->count + (group->leaked ? 0x1p53 : 0);
+        *value = (double)group->count + (group->leaked ? 0x1p40 : 0);
         return true;
     case GREW:
         *value = state->grew ? (double)state->grew[number_of(row)] : 0;
