@@ -74,8 +74,8 @@ ms_result ms_session_go(const struct ms_common *common, struct ms_session *sessi
 {
     MS_TRY(ms_session_types(common, session));
     MS_TRY(ms_go_open(session->image, session->symbols, session->types, &session->go));
-    struct ms_heap *heap = &session->scan->heap;
-    if (session->go && !heap->allocator)
+    struct ms_heap *heap = session->scan ? &session->scan->heap : NULL;
+    if (session->go && heap && !heap->allocator)
         snprintf(heap->description, sizeof heap->description, "Go %.40s", ms_go_release(session->go));
     return NULL;
 }
