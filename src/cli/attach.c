@@ -25,7 +25,7 @@ static const struct argp argp = {
     parse,
     "TARGET",
     "Browses the heap of TARGET on the terminal: leaks, types, what retains what, arenas, memory map, threads, "
-    "each block. TARGET is a PID or an ELF core file; a process is stopped for a moment and goes on unharmed.\v"
+    "goroutines, each block. TARGET is a PID or an ELF core file; a process is stopped for a moment and goes on unharmed.\v"
     "In it, F1 tells the keys and q leaves. Exit status: 0 done, 2 bad usage or no terminal, 3 the target could "
     "not be inspected.",
     ms_common_children,

@@ -98,23 +98,27 @@ static bool has_tab(const struct tui_browser *b, const struct tui_view_kind *kin
     return kind->key || kind == tui_current_view(b)->kind;
 }
 
-static void put_tab(struct tui_cell *cell, const struct tui_view_kind *kind, bool brief)
+/* How much of the tabs is shown; the shown view's has its name always. */
+enum tabs { TABS_ROOMY, TABS_TIGHT, TABS_BRIEF };
+
+static void put_tab(struct tui_cell *cell, const struct tui_view_kind *kind, enum tabs tabs, bool on)
 {
+    const char *pad = tabs == TABS_ROOMY || (tabs == TABS_BRIEF && on) ? " " : "";
     tui_clear(cell);
+    tui_put(cell, "%s", pad);
     if (kind->key)
-        tui_put(cell, brief ? "%c" : " %c ", kind->key);
-    else
-        tui_put(cell, " ");
-    if (!brief || !kind->key)
-        tui_put(cell, "%s ", kind->name);
+        tui_put(cell, "%c", kind->key);
+    if (tabs != TABS_BRIEF || on || !kind->key)
+        tui_put(cell, "%s%s", kind->key ? " " : "", kind->name);
+    tui_put(cell, "%s", pad);
 }
 
-static int tabs_width(const struct tui_browser *b, bool brief)
+static int tabs_width(const struct tui_browser *b, enum tabs tabs)
 {
     struct tui_cell cell;
     int sum = 0;
     for (size_t i = 0; tui_kinds[i]; i++) {
-        put_tab(&cell, tui_kinds[i], brief && tui_kinds[i] != tui_current_view(b)->kind);
+        put_tab(&cell, tui_kinds[i], tabs, tui_kinds[i] == tui_current_view(b)->kind);
         sum += has_tab(b, tui_kinds[i]) ? (int)strlen(cell.text) + 1 : 0;
     }
     return sum;
@@ -124,7 +128,9 @@ static int tabs_width(const struct tui_browser *b, bool brief)
 static void draw_tabs(struct tui_browser *b, int y, int width)
 {
     const struct tui_view_kind *current = tui_current_view(b)->kind;
-    bool brief = tabs_width(b, false) > width;
+    enum tabs tabs = TABS_ROOMY;
+    while (tabs < TABS_BRIEF && tabs_width(b, tabs) > width)
+        tabs++;
     int x = 0;
     tui_draw_blank(y, 0, width, TUI_TAB, false);
     for (size_t i = 0; tui_kinds[i] && x < width; i++) {
@@ -132,7 +138,7 @@ static void draw_tabs(struct tui_browser *b, int y, int width)
         if (!has_tab(b, tui_kinds[i]))
             continue;
         bool on = tui_kinds[i] == current;
-        put_tab(&cell, tui_kinds[i], brief && !on);
+        put_tab(&cell, tui_kinds[i], tabs, on);
         int used = tui_draw_text(y, x, width - x, cell.text, on ? TUI_TAB_ON : TUI_TAB);
         if (tui_kinds[i]->key)
             remember_click(b, y, x, used, tui_kinds[i]->key);

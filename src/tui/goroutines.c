@@ -14,7 +14,9 @@
 /* Of the blocks that one points to so many are shown. */
 #define BLOCKS_SHOWN 200u
 #define NAME_MOST    4096u
-#define NS_SECOND    1000000000ull
+/* Below this files are shown without their directories. */
+#define NARROW    100u
+#define NS_SECOND 1000000000ull
 
 enum column { WHAT, COUNT, GREW, STATE, REASON, WAIT, CREATOR, COLUMNS };
 static const struct tui_column columns[COLUMNS] = {
@@ -284,10 +286,11 @@ static void put_function(struct tui_cell *cell, const char *function)
     tui_put_name(cell, ms_go_shown_name(function, shown, sizeof shown));
 }
 
-static void put_place(struct tui_cell *cell, const struct ms_go_call *call)
+static void put_place(const struct tui_view *view, struct tui_cell *cell, const struct ms_go_call *call)
 {
+    const char *slash = view->width < NARROW ? strrchr(call->file, '/') : NULL;
     tui_put(cell, "  ");
-    tui_put_name(cell, call->file);
+    tui_put_name(cell, slash ? slash + 1 : call->file);
     tui_put(cell, ":%d", call->line);
 }
 
@@ -332,7 +335,7 @@ static void put_call(const struct tui_view *view, const struct tui_row *row, str
     tui_put(cell, "#%zu ", index_of(row));
     put_function(cell, traced->call.function);
     tui_put(cell, "%s", traced->call.inlined ? " (inlined)" : "");
-    put_place(cell, &traced->call);
+    put_place(view, cell, &traced->call);
     cell->style = traced->shown ? TUI_PLAIN : TUI_DIM;
 }
 
@@ -399,7 +402,7 @@ static void put_what(const struct tui_view *view, const struct tui_row *row, str
     case CREATED:
         tui_put(cell, "created by ");
         put_function(cell, described(view, row)->creator.call.function);
-        put_place(cell, &described(view, row)->creator.call);
+        put_place(view, cell, &described(view, row)->creator.call);
         break;
     case GOROUTINE:
         put_goroutine(goroutine_of(view, row), cell);

@@ -17,6 +17,7 @@ SLOW = os.environ.get("SANITIZERS") == "yes"
 
 
 VIEWS = ["Overview", "Leaks", "Types", "Retainers", "Arenas", "Map", "Threads"]
+TABS = VIEWS + ["Goroutines"]  # go_tui.py: only programs in Go have some
 
 
 class Browser(Terminal):
@@ -41,7 +42,7 @@ class Browser(Terminal):
         time.sleep(0.06)  # longer than escape waits for what may follow it
         self.send(str(number))
         self.send("Home")
-        name = "%d %s" % (number, VIEWS[number - 1])
+        name = "%d %s" % (number, TABS[number - 1])
         self.wait(lambda s: position(s) and position(s)[0] <= 2 and tab(s) == name, "the view " + name)
         return self.settle()
 
@@ -164,9 +165,12 @@ def views_by_number_and_tab():
         screen = browser.view(turn + 1)
         check(position(screen)[1] > 0, "%s is empty:\n%s" % (name, screen))
     browser.view(1)
-    names = ["%d %s" % pair for pair in enumerate(VIEWS, 1)]
-    check_equal([tab(browser.press("Tab")) for _ in VIEWS], names[1:] + names[:1], "where Tab leads")
-    check_equal([tab(browser.press("BTab")) for _ in VIEWS], names[::-1], "where Shift-Tab leads")
+    names = ["%d %s" % pair for pair in enumerate(TABS, 1)]
+    check_equal([tab(browser.press("Tab")) for _ in TABS], names[1:] + names[:1], "where Tab leads")
+    check_equal([tab(browser.press("BTab")) for _ in TABS], names[::-1], "where Shift-Tab leads")
+    screen = browser.press("8")
+    check_equal(tab(screen), "8 Goroutines", "where 8 leads")
+    check("no goroutines: this is no Go program" in screen, "it does not say why it is empty:\n%s" % screen)
 
 
 @test
