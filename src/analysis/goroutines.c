@@ -78,7 +78,7 @@ static ms_result list_members(struct ms_goroutines *goroutines)
 ms_result ms_group_goroutines(const struct ms_go_heap *heap, struct ms_goroutines *goroutines)
 {
     *goroutines = (struct ms_goroutines){.all = heap->goroutines};
-    MS_TRY(ms_go_group(heap->goroutines, false, &goroutines->groups));
+    MS_TRY(ms_go_group(heap->goroutines, false, NULL, &goroutines->groups));
     struct ms_error *error = describe_groups(goroutines);
     if (!error)
         error = list_members(goroutines);
