@@ -20,6 +20,7 @@ struct ms_goroutines {
     const struct ms_go_goroutines *all;
     struct ms_go_groups groups;
     MS_VECTOR(struct ms_goroutine_group) list;
+    bool *leaked;      /* of each in the list of all: nothing can wake it any more; owned */
     uint32_t *members; /* indices in the list of all, those of each group together, by id; owned */
 };
 

@@ -203,7 +203,7 @@ struct ms_go_group {
 
 #define MS_GO_NO_GROUP UINT32_MAX
 struct ms_go_groups {
-    MS_VECTOR(struct ms_go_group) list; /* by count, most first */
+    MS_VECTOR(struct ms_go_group) list; /* those with leaked ones first, then by count, most first */
     uint32_t *of;                       /* of each goroutine the index of its group, MS_GO_NO_GROUP: left out; owned */
     uint64_t total;                     /* goroutines in them */
     uint64_t leaked;                    /* of them, when that was asked for */

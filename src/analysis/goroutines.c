@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "map.h"
+#include "memscope/goleaks.h"
 #include "retainers.h"
 
 #define WHAT "the goroutines"
@@ -78,8 +79,10 @@ static ms_result list_members(struct ms_goroutines *goroutines)
 ms_result ms_group_goroutines(const struct ms_go_heap *heap, struct ms_goroutines *goroutines)
 {
     *goroutines = (struct ms_goroutines){.all = heap->goroutines};
-    MS_TRY(ms_go_group(heap->goroutines, false, NULL, &goroutines->groups));
-    struct ms_error *error = describe_groups(goroutines);
+    MS_TRY(ms_go_find_leaked(heap, &goroutines->leaked));
+    struct ms_error *error = ms_go_group(heap->goroutines, false, goroutines->leaked, &goroutines->groups);
+    if (!error)
+        error = describe_groups(goroutines);
     if (!error)
         error = list_members(goroutines);
     if (error)
@@ -92,6 +95,7 @@ void ms_goroutines_free(struct ms_goroutines *goroutines)
     ms_go_groups_free(&goroutines->groups);
     ms_vector_free(&goroutines->list);
     free(goroutines->members);
+    free(goroutines->leaked);
     *goroutines = (struct ms_goroutines){0};
 }
 

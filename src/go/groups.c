@@ -172,6 +172,8 @@ static ms_result add(struct grouping *grouping, size_t index)
 static int by_count(const void *a, const void *b)
 {
     const struct ms_go_group *x = a, *y = b;
+    if (!x->leaked != !y->leaked)
+        return x->leaked ? -1 : 1;
     if (x->count != y->count)
         return x->count > y->count ? -1 : 1;
     return x->first < y->first ? -1 : x->first > y->first;

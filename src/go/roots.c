@@ -175,7 +175,7 @@ static struct ms_error *add_tiny_blocks(struct reader *r)
 struct machine {
     pid_t tid;
     uint64_t low, high;
-    bool idle; /* it sleeps there, without a goroutine: what it has there and in its registers is left over */
+    bool idle; /* it sleeps, and what it has there and in its registers is left over */
 };
 
 /*
@@ -189,6 +189,24 @@ struct taker {
     pid_t tid;
     struct ms_error *error; /* the first one */
 };
+
+/*
+ * In a system call with no goroutine, or in one that its goroutine makes itself: what that needs is in its
+ * frames. C code that a goroutine called is on the scheduler's stack.
+ */
+static bool has_nothing(const struct reader *r, const struct ms_thread *thread, uint64_t current)
+{
+    const struct ms_go_goroutines *all = r->b->heap->goroutines;
+    const uint64_t sp = thread->registers[MS_REG_RSP];
+    if (!thread->registers_known || (int64_t)thread->registers[MS_REG_ORIG_RAX] < 0)
+        return false;
+    for (size_t i = 0; current && i < all->list.count; i++) {
+        const struct ms_go_goroutine *goroutine = &all->list.items[i];
+        if (goroutine->address == current)
+            return goroutine->status == MS_GO_SYSCALL && sp >= goroutine->stack.start && sp < goroutine->stack.end;
+    }
+    return !current;
+}
 
 static struct ms_error *find_machines(struct taker *t)
 {
@@ -207,9 +225,8 @@ static struct ms_error *find_machines(struct taker *t)
         struct machine *machine = ms_vector_add(&t->machines);
         if (!machine)
             return ms_error_nomem("the threads");
-        const bool waits = (int64_t)thread->registers[MS_REG_ORIG_RAX] >= 0;
         *machine = (struct machine){thread->tid, get(r, g, l->g_low), get(r, g, l->g_high),
-                                    waits && !get(r, m, l->m_current)};
+                                    has_nothing(r, thread, get(r, m, l->m_current))};
     }
     return NULL;
 }

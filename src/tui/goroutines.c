@@ -425,6 +425,12 @@ static void put_what(const struct tui_view *view, const struct tui_row *row, str
 static void put_states(const struct ms_go_group *group, bool reasons, struct tui_cell *cell)
 {
     const struct ms_go_state_count *items = group->states.items;
+    if (group->leaked && !reasons) {
+        cell->style = TUI_LEAKED;
+        tui_put(cell, "leaked");
+        if (group->leaked == group->count)
+            return;
+    }
     for (size_t i = 0; i < group->states.count; i++) {
         const char *text = reasons ? items[i].wait_reason : state_text(items[i].state, items[i].wait_reason);
         bool said = !text;
@@ -455,9 +461,13 @@ static void group_cell(const struct tui_view *view, const struct tui_row *row, e
         put_function(cell, creator);
 }
 
-static void goroutine_cell(const struct ms_go_goroutine *goroutine, enum column column, struct tui_cell *cell)
+static void goroutine_cell(const struct ms_go_goroutine *goroutine, bool leaked, enum column column,
+                           struct tui_cell *cell)
 {
-    if (column == STATE)
+    if (column == STATE && leaked) {
+        cell->style = TUI_LEAKED;
+        tui_put(cell, "leaked");
+    } else if (column == STATE)
         tui_put_name(cell, state_text(goroutine->state, goroutine->wait_reason));
     else if (column == REASON && goroutine->wait_reason)
         tui_put_name(cell, goroutine->wait_reason);
@@ -474,7 +484,8 @@ static void cell(const struct tui_view *view, const struct tui_row *row, unsigne
     else if (kind_of(row) == GROUP)
         group_cell(view, row, (enum column)column, cell);
     else if (kind_of(row) == GOROUTINE)
-        goroutine_cell(goroutine_of(view, row), (enum column)column, cell);
+        goroutine_cell(goroutine_of(view, row), view->facts.goroutines->leaked[number_of(row)],
+                       (enum column)column, cell);
 }
 
 /* Of groups alone: what they open to stays in its order. */
@@ -486,7 +497,8 @@ static bool number(const struct tui_view *view, const struct tui_row *row, unsig
     const struct ms_go_group *group = group_of(view, row);
     switch (column) {
     case COUNT:
-        *value = (double)group->count;
+        /* Leaked ones before all others. */
+        *value = (double)group->count + (group->leaked ? 0x1p40 : 0);
         return true;
     case GREW:
         *value = state->grew ? (double)state->grew[number_of(row)] : 0;
@@ -508,7 +520,11 @@ static void put_verdict(const struct ms_go_groups *groups, struct tui_cell *cell
     tui_put(cell, " goroutine%s in ", groups->total == 1 ? "" : "s");
     tui_put_count(cell, groups->list.count);
     tui_put(cell, " group%s of equal stacks", groups->list.count == 1 ? "" : "s");
-    if (groups->list.count > 1 && most->count > 1) {
+    if (groups->leaked) {
+        tui_put(cell, "; ");
+        tui_put_count(cell, groups->leaked);
+        tui_put(cell, " leaked: nothing can wake %s", groups->leaked == 1 ? "it" : "them");
+    } else if (groups->list.count > 1 && most->count > 1) {
         tui_put(cell, "; ");
         tui_put_count(cell, most->count);
         tui_put(cell, " (");
