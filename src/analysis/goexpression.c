@@ -457,7 +457,9 @@ ms_result ms_go_express(struct ms_go_types *go_types, struct ms_types *types, co
         w.place = VALUE;
         w.base = root->address;
         w.type = whole(&w, root->type);
-        error = say(&w, "%s", root->name);
+        /* Go's own way to write it, which Delve reads too: "http.DefaultClient" of net/http */
+        const char *slash = strrchr(root->name, '/');
+        error = say(&w, "%s", slash ? slash + 1 : root->name);
         error = error ? error : descend(&w, root->word);
         if (!error && w.place != LOST)
             error = follow(&w);
