@@ -199,6 +199,15 @@ struct ms_go_group {
     bool complete;                              /* the stack could be read to its end */
     uint64_t created_at;                        /* of all of them; 0: they differ */
     MS_VECTOR(struct ms_go_state_count) states; /* most first */
+    size_t number;                              /* private to groups.c */
+
+    /* Set by others: goleaks.h, and what the user knows already. */
+    uint64_t retained_blocks, retained_bytes; /* kept by its leaked ones alone */
+    uint64_t stack_bytes;                     /* of its leaked ones */
+    uint64_t before;                          /* so many there were before, leaked or not */
+    uint64_t known;                           /* so many of those shown are left out for that */
+    bool ignored;                             /* the user does not want to hear of it */
+    bool suspect;                             /* waits for long, though something can wake it */
 };
 
 struct ms_go_groups {
@@ -207,6 +216,7 @@ struct ms_go_groups {
     uint64_t leaked;                    /* of them, when that was asked for */
     uint64_t system;                    /* of the runtime, left out */
     uint64_t incomplete;                /* whose stack could not be read to its end */
+    size_t *of;                         /* by goroutine: index in LIST, SIZE_MAX: none; owned */
 };
 
 /*

@@ -152,10 +152,12 @@ static ms_result add(struct grouping *grouping, size_t index)
         *made = found;
         made->calls = copy;
         made->first = index;
+        made->number = groups->list.count - 1;
         made->created_at = goroutine->created_at;
         *slot = groups->list.count;
     }
     struct ms_go_group *group = &groups->list.items[*slot - 1];
+    groups->of[index] = *slot - 1;
     bool leaked = grouping->leaked && grouping->leaked[index];
     group->count++;
     group->leaked += leaked;
@@ -194,24 +196,42 @@ static ms_result group_all(struct grouping *grouping, bool system)
     return NULL;
 }
 
+/* The largest group first. */
+static ms_result sort_groups(struct ms_go_groups *groups, size_t goroutines)
+{
+    ms_vector_sort(&groups->list, by_count);
+    size_t *place = calloc(groups->list.count + 1, sizeof *place);
+    if (!place)
+        return ms_error_nomem("the groups of goroutines");
+    for (size_t i = 0; i < groups->list.count; i++) {
+        place[groups->list.items[i].number] = i;
+        ms_vector_sort(&groups->list.items[i].states, by_state_count);
+    }
+    for (size_t i = 0; i < goroutines; i++)
+        if (groups->of[i] != SIZE_MAX)
+            groups->of[i] = place[groups->of[i]];
+    free(place);
+    return NULL;
+}
+
 ms_result ms_go_group(const struct ms_go_goroutines *all, bool system, const bool *leaked,
                       struct ms_go_groups *groups)
 {
     *groups = (struct ms_go_groups){0};
     struct grouping grouping = {.all = all, .groups = groups, .leaked = leaked};
     grouping.labels = calloc(LABELS_CACHED, sizeof *grouping.labels);
+    groups->of = malloc((all->list.count + 1) * sizeof *groups->of);
+    for (size_t i = 0; groups->of && i < all->list.count; i++)
+        groups->of[i] = SIZE_MAX;
     struct ms_error *error =
-        grouping.labels ? group_all(&grouping, system) : ms_error_nomem("the groups of goroutines");
+        grouping.labels && groups->of ? group_all(&grouping, system) : ms_error_nomem("the groups of goroutines");
+    if (!error)
+        error = sort_groups(groups, all->list.count);
     free(grouping.labels);
     free(grouping.slots);
-    if (error) {
+    if (error)
         ms_go_groups_free(groups);
-        return error;
-    }
-    ms_vector_sort(&groups->list, by_count);
-    for (size_t i = 0; i < groups->list.count; i++)
-        ms_vector_sort(&groups->list.items[i].states, by_state_count);
-    return NULL;
+    return error;
 }
 
 ms_result ms_go_group_calls(const struct ms_go_goroutines *all, const struct ms_go_group *group,
@@ -252,4 +272,6 @@ void ms_go_groups_free(struct ms_go_groups *groups)
         ms_vector_free(&groups->list.items[i].states);
     }
     ms_vector_free(&groups->list);
+    free(groups->of);
+    groups->of = NULL;
 }
