@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "memscope/goroutines.h"
 #include "memscope/heapmap.h"
 #include "memscope/histogram.h"
 #include "memscope/leaks.h"
@@ -41,7 +42,8 @@ struct ms_stage_status {
 struct ms_facts {
     struct ms_scan *scan;         /* COPY: of the objects of a Go program, of malloc's blocks else */
     struct ms_scan *malloc_scan;  /* COPY: the same, or in a Go program what C has allocated */
-    struct ms_go_heap *go;        /* COPY: NULL when it is no Go program */
+    struct ms_go_heap *go;        /* COPY: NULL when it is no Go program, or that cannot be read … */
+    const char *go_error;         /* … then why; else NULL */
     struct ms_image *image;       /* COPY */
     struct ms_symbols *symbols;   /* COPY */
     struct ms_types *types;       /* COPY */
@@ -49,7 +51,8 @@ struct ms_facts {
     const struct ms_memstats *memstats;
     const struct ms_memory_map *map;     /* MEMSTATS */
     const struct ms_heap_map *heap_map;  /* MEMSTATS; NULL too when the allocator is not known */
-    const struct ms_leak_report *leaks; /* every lost block is listed */
+    const struct ms_goroutines *goroutines; /* MEMSTATS; NULL too without GO */
+    const struct ms_leak_report *leaks; /* of malloc's blocks; every lost one is listed */
     struct ms_knowledge *knowledge;     /* TYPES; of all blocks */
     const struct ms_heap_report *heap;  /* by type, with all groups and the dominator tree */
 };

@@ -58,6 +58,12 @@ struct ms_type {
     struct ms_type_source *source; /* private */
 };
 
+/* An array that goes as far as its block. Go has none: [0]T is empty, as are markers like _ [0]func(). */
+static inline bool ms_type_is_flexible(const struct ms_type *type)
+{
+    return type->kind == MS_TYPE_ARRAY && !type->count && type->language != MS_LANGUAGE_GO;
+}
+
 struct ms_variable {
     const char *name;     /* qualified in C++ and Rust: "ns::table" */
     const char *unit;     /* base name of the source file, "redis.c"; or NULL */

@@ -265,7 +265,7 @@ static struct ms_error *walk_array(struct walker *w, const struct ms_type *array
     if (!element || !element->size || offset > w->size)
         return NULL;
     const uint64_t room = (w->size - offset) / element->size;
-    const uint64_t count = array->count && array->count < room ? array->count : room;
+    const uint64_t count = ms_type_is_flexible(array) || array->count > room ? room : array->count;
     if (count && is_character(element))
         return add_bytes(w, array, is_text(element), path, offset, count);
     return walk_elements(w, element, count, path, offset, depth);

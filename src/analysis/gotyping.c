@@ -202,12 +202,14 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
     }
 }
 
-/* Values inside of a block, or at its start when it is more than these. */
-static void take_part(struct ms_go_typing *g, const struct ms_go_claim *claim)
+/* Values inside of OBJECT, or at its start when it is more than these; what reaches beyond it is none of them. */
+static void take_part(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim)
 {
     const uint64_t *known = ms_map_get(&g->seen, claim->address, claim->type->id);
-    const uint64_t count = claim->count ? claim->count : 1;
-    if (known && *known >= count)
+    const uint64_t size = claim->type->size;
+    const uint64_t room = size ? (object->address + object->size - claim->address) / size : 0;
+    const uint64_t count = claim->count > room ? room : claim->count ? claim->count : 1;
+    if (!room || (known && *known >= count))
         return;
     g->t->failed |= !ms_map_put(&g->seen, claim->address, claim->type->id, count);
     add_work(g, claim->address, claim->type, count, claim->guess);
@@ -219,6 +221,8 @@ static void take_beginning(struct ms_go_typing *g, const struct object *object, 
     struct ms_go_claim whole = *claim;
     const uint64_t used = claim->address - object->address + claim->count * claim->type->size;
     const uint64_t *known = ms_map_get(&g->sliced, object->start, 0);
+    if (used > object->size)
+        return; /* a slice that was read while it was written, or is none */
     if (!known || *known < used)
         g->t->failed |= !ms_map_put(&g->sliced, object->start, 0, used);
     whole.count = 0;
@@ -228,7 +232,7 @@ static void take_beginning(struct ms_go_typing *g, const struct object *object, 
         agrees(g, object, claim->type))
         set(g, object, &whole, count, MS_LEVEL_GUESS);
     else
-        take_part(g, claim);
+        take_part(g, object, claim);
 }
 
 /* Is what the block is known to be the claimed type at this place? Then there is nothing to be learnt. */
@@ -263,7 +267,7 @@ static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
         else if (claim->slice && object.size >= PIN_MIN)
             take_beginning(g, &object, claim);
         else
-            take_part(g, claim);
+            take_part(g, &object, claim);
     }
 }
 

@@ -46,9 +46,13 @@ struct ms_inspection {
         enum ms_stage stage; /* that is at work */
         struct ms_facts facts;
         struct ms_go *runtime; /* owned */
+        struct ms_go_stats go_stats;
+        bool has_go_stats;
+        struct ms_error *go_error; /* owned */
         struct ms_memstats memstats;
         struct ms_memory_map map;
         struct ms_heap_map heap_map;
+        struct ms_goroutines goroutines;
         struct ms_leak_report leaks;
         struct ms_heap_report heap;
         struct ms_error *errors[MS_STAGES]; /* owned */
@@ -77,14 +81,34 @@ static void progress(void *context, const char *what, uint64_t done, uint64_t to
 
 /* --- stages ------------------------------------------------------------------------------------ */
 
-static struct ms_error *read_go(struct ms_inspection *in)
+static struct ms_error *read_runtime(struct ms_inspection *in)
 {
     struct ms_facts *own = &in->own.facts;
     MS_TRY(ms_go_open(own->image, own->symbols, own->types, &in->own.runtime));
     if (!in->own.runtime)
         return NULL;
+    progress(in, "reading Go's heap", 0, 0);
     MS_TRY(ms_go_heap_new(in->own.runtime, own->image, &own->go));
     own->scan = own->go->scan;
+    struct ms_error *error = ms_go_read_stats(in->own.runtime, &in->own.go_stats);
+    in->own.has_go_stats = !error;
+    if (error)
+        ms_image_warn(own->image, "what Go's runtime counts is missing: %s", error->message);
+    ms_error_free(error);
+    return NULL;
+}
+
+/* What C has allocated, threads and maps are worth having without Go's heap too. */
+static struct ms_error *read_go(struct ms_inspection *in)
+{
+    struct ms_facts *own = &in->own.facts;
+    struct ms_error *error = read_runtime(in);
+    if (!error || error->status != MS_TARGET)
+        return error;
+    in->own.go_error = error;
+    own->go_error = error->message;
+    own->image->incomplete = true;
+    ms_image_warn(own->image, "Go's heap and goroutines are missing: %s", error->message);
     return NULL;
 }
 
@@ -110,11 +134,18 @@ static struct ms_error *copy(struct ms_inspection *in)
 static struct ms_error *account(struct ms_inspection *in)
 {
     struct ms_facts *own = &in->own.facts;
+    const struct ms_go_stats *stats = in->own.has_go_stats ? &in->own.go_stats : NULL;
     struct ms_reach reach = {0};
     if (own->scan->heap.allocator)
         MS_TRY(ms_mark(own->scan, &reach));
-    MS_TRY(ms_memstats(own->scan, own->image, &reach, NULL, NULL, &in->own.memstats));
+    if (own->go && own->malloc_scan->heap.allocator)
+        MS_TRY(ms_mark(own->malloc_scan, &reach));
+    MS_TRY(ms_memstats(own->malloc_scan, own->image, &reach, own->go, stats, &in->own.memstats));
     MS_TRY(ms_memory_map(own->scan, own->image, &in->own.map));
+    if (own->go) {
+        MS_TRY(ms_group_goroutines(own->go, &in->own.goroutines));
+        own->goroutines = &in->own.goroutines;
+    }
     if (own->scan->heap.allocator) {
         MS_TRY(ms_heap_map(own->scan, &in->own.heap_map));
         own->heap_map = &in->own.heap_map;
@@ -142,8 +173,11 @@ static struct ms_error *find_leaks(struct ms_inspection *in)
         .types = own->types,
     };
     MS_TRY(require_heap(own));
-    if (own->go && !own->malloc_scan->heap.allocator)
-        return ms_error(MS_TARGET, "nothing can leak in Go's heap: its collector takes what nothing reaches");
+    if (own->go && !own->malloc_scan->heap.allocator) { /* no C in it, and Go's collector takes what is lost */
+        in->own.leaks.complete = true;
+        own->leaks = &in->own.leaks;
+        return NULL;
+    }
     MS_TRY(ms_leaks(own->malloc_scan, own->image, own->symbols, &options, &in->own.leaks));
     own->leaks = &in->own.leaks;
     return NULL;
@@ -343,6 +377,7 @@ static void free_facts(struct ms_inspection *in)
     ms_leak_report_free(&in->own.leaks);
     ms_memory_map_free(&in->own.map);
     ms_heap_map_free(&in->own.heap_map);
+    ms_goroutines_free(&in->own.goroutines);
     ms_knowledge_free(own->knowledge);
     ms_names_free(own->names);
     ms_go_heap_free(own->go);
@@ -351,6 +386,7 @@ static void free_facts(struct ms_inspection *in)
     ms_symbols_free(own->symbols);
     ms_scan_free(own->malloc_scan);
     ms_image_free(own->image);
+    ms_error_free(in->own.go_error);
     for (int i = 0; i < MS_STAGES; i++)
         ms_error_free(in->own.errors[i]);
 }

@@ -483,11 +483,22 @@ static struct ms_error *name_in_map(struct ms_place *place, const struct ms_regi
                signed_text(place->offset, text));
 }
 
-/* "global redis.c:server.db", "static redis.c:foo()::table[3]". */
+/* Is what the variable is called its package, which is what Go has for a unit, and a name there? */
+static bool is_qualified(const struct ms_place *place)
+{
+    const size_t length = place->unit ? strlen(place->unit) : 0;
+    const char *slash = memrchr(place->variable, '/', strcspn(place->variable, "[("));
+    const char *name = slash ? slash + 1 : place->variable;
+    return length && !strncmp(name, place->unit, length) && name[length] == '.';
+}
+
+/* "global redis.c:server.db", "global net/http.bufioReaderPool.local", "static redis.c:foo()::table[3]". */
 static struct ms_error *name_variable(struct ms_place *place)
 {
     const char *where = place->unit ? place->unit : place->module ? place->module : "?";
     const char *function = place->function;
+    if (!function && is_qualified(place))
+        return say(place, "global %s", place->variable);
     if (!function)
         return say(place, "global %s:%s", where, place->variable);
     return say(place, "static %s:%s%s::%s", where, function, strchr(function, '(') ? "" : "()", place->variable);

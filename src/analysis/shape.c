@@ -424,8 +424,7 @@ static bool member_holds(struct search *s, const struct ms_type *whole, uint64_t
         if (m->offset > offset || !m->type || m->bit_size)
             continue;
         const struct ms_type *type = ms_type_complete(s->shapes->types, m->type);
-        bool flexible = type->kind == MS_TYPE_ARRAY && !type->count;
-        if ((flexible || offset - m->offset < (type->size ? type->size : 1)) &&
+        if ((ms_type_is_flexible(type) || offset - m->offset < (type->size ? type->size : 1)) &&
             holds_at(s, type, offset - m->offset, depth + 1))
             return true;
     }
@@ -441,7 +440,7 @@ static bool holds_at(struct search *s, const struct ms_type *whole, uint64_t off
         return true;
     if (whole->kind == MS_TYPE_ARRAY && whole->target) {
         const struct ms_type *element = ms_type_complete(s->shapes->types, whole->target);
-        bool in = element->size && (!whole->count || offset / element->size < whole->count);
+        bool in = element->size && (ms_type_is_flexible(whole) || offset / element->size < whole->count);
         return in && holds_at(s, element, offset % element->size, depth + 1);
     }
     if (!is_structure(whole))

@@ -119,10 +119,10 @@ static ms_result check_buckets(struct ms_session *session, const struct ms_go_bu
                       buckets->list.count);
     }
     if (buckets->rate <= 0)
-        ms_image_warn(session->image,
-                      "runtime.MemProfileRate is %lld: the program profiles no "
-                      "allocations any more",
-                      (long long)buckets->rate);
+        /* The linker's mark that turns profiles off has a name only where there are symbols. */
+        ms_image_warn(session->image, "runtime.MemProfileRate is %lld: the program profiles no allocations%s",
+                      (long long)buckets->rate,
+                      buckets->list.count ? " any more" : ", by its own choice or as nothing in it refers to runtime.MemProfile");
     return NULL;
 }
 

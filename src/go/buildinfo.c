@@ -177,7 +177,7 @@ bool ms_go_find_build_info(struct ms_go *go, const struct ms_region *of)
 #define ALONE_LEAST 6u
 #define ALONE_MOST  128u
 
-/* "go1.26", "go1.26.5", "go1.26rc1", with " X:experiments" or nothing behind: a release in full, not a text about one. */
+/* "go1.26", "go1.26.5", "go1.26rc1", with " X:experiments", "-fork" or nothing behind: a release in full, not a text about one. */
 static bool is_release(const char *text)
 {
     unsigned long number;
@@ -187,7 +187,7 @@ static bool is_release(const char *text)
     text += end;
     text += *text == '.' ? 1 : !strncmp(text, "rc", 2) ? 2 : !strncmp(text, "beta", 4) ? 4 : 0;
     text += strspn(text, "0123456789");
-    return !*text || !strncmp(text, " X:", 3);
+    return !*text || *text == '-' || !strncmp(text, " X:", 3);
 }
 
 /* Which versions write a table of functions that begins so, see modules.c. */

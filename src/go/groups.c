@@ -152,13 +152,12 @@ static ms_result add(struct grouping *grouping, size_t index)
         *made = found;
         made->calls = copy;
         made->first = index;
-        made->number = groups->list.count - 1;
         made->created_at = goroutine->created_at;
         *slot = groups->list.count;
     }
     struct ms_go_group *group = &groups->list.items[*slot - 1];
-    groups->of[index] = *slot - 1;
     bool leaked = grouping->leaked && grouping->leaked[index];
+    groups->of[index] = (uint32_t)(*slot - 1);
     group->count++;
     group->leaked += leaked;
     groups->leaked += leaked;
@@ -173,6 +172,8 @@ static ms_result add(struct grouping *grouping, size_t index)
 static int by_count(const void *a, const void *b)
 {
     const struct ms_go_group *x = a, *y = b;
+    if (!x->leaked != !y->leaked)
+        return x->leaked ? -1 : 1;
     if (x->count != y->count)
         return x->count > y->count ? -1 : 1;
     return x->first < y->first ? -1 : x->first > y->first;
@@ -196,39 +197,43 @@ static ms_result group_all(struct grouping *grouping, bool system)
     return NULL;
 }
 
-/* The largest group first. */
-static ms_result sort_groups(struct ms_go_groups *groups, size_t goroutines)
+/* The groups are in their order now, in which each is known by the first that it has. */
+static ms_result follow_order(struct ms_go_groups *groups, size_t goroutines)
 {
-    ms_vector_sort(&groups->list, by_count);
-    size_t *place = calloc(groups->list.count + 1, sizeof *place);
+    ms_auto_free uint32_t *place = calloc(groups->list.count + 1, sizeof *place);
     if (!place)
         return ms_error_nomem("the groups of goroutines");
-    for (size_t i = 0; i < groups->list.count; i++) {
-        place[groups->list.items[i].number] = i;
-        ms_vector_sort(&groups->list.items[i].states, by_state_count);
-    }
+    for (size_t i = 0; i < groups->list.count; i++)
+        place[groups->of[groups->list.items[i].first]] = (uint32_t)i;
     for (size_t i = 0; i < goroutines; i++)
-        if (groups->of[i] != SIZE_MAX)
+        if (groups->of[i] != MS_GO_NO_GROUP)
             groups->of[i] = place[groups->of[i]];
-    free(place);
     return NULL;
+}
+
+static ms_result put_in_order(struct ms_go_groups *groups, size_t goroutines)
+{
+    ms_vector_sort(&groups->list, by_count);
+    for (size_t i = 0; i < groups->list.count; i++)
+        ms_vector_sort(&groups->list.items[i].states, by_state_count);
+    return follow_order(groups, goroutines);
 }
 
 ms_result ms_go_group(const struct ms_go_goroutines *all, bool system, const bool *leaked,
                       struct ms_go_groups *groups)
 {
-    *groups = (struct ms_go_groups){0};
+    *groups = (struct ms_go_groups){.of = malloc((all->list.count + 1) * sizeof *groups->of)};
+    if (!groups->of)
+        return ms_error_nomem("the groups of goroutines");
+    memset(groups->of, 0xff, (all->list.count + 1) * sizeof *groups->of);
     struct grouping grouping = {.all = all, .groups = groups, .leaked = leaked};
     grouping.labels = calloc(LABELS_CACHED, sizeof *grouping.labels);
-    groups->of = malloc((all->list.count + 1) * sizeof *groups->of);
-    for (size_t i = 0; groups->of && i < all->list.count; i++)
-        groups->of[i] = SIZE_MAX;
     struct ms_error *error =
-        grouping.labels && groups->of ? group_all(&grouping, system) : ms_error_nomem("the groups of goroutines");
-    if (!error)
-        error = sort_groups(groups, all->list.count);
+        grouping.labels ? group_all(&grouping, system) : ms_error_nomem("the groups of goroutines");
     free(grouping.labels);
     free(grouping.slots);
+    if (!error)
+        error = put_in_order(groups, all->list.count);
     if (error)
         ms_go_groups_free(groups);
     return error;

@@ -589,7 +589,7 @@ ms_result ms_go_leaks_retained(struct ms_go_leaks *leaks, struct ms_go_groups *g
     struct ms_go_search *s = leaks->search;
     *all = (struct ms_tally){0};
     for (size_t i = 0; i < s->all->list.count; i++) {
-        if (!leaks->leaked[i] || groups->of[i] == SIZE_MAX)
+        if (!leaks->leaked[i] || groups->of[i] == MS_GO_NO_GROUP)
             continue;
         const struct ms_go_range *stack = &s->all->list.items[i].stack;
         groups->list.items[groups->of[i]].stack_bytes += stack->end - stack->start;

@@ -31,8 +31,8 @@ uint64_t ms_goroutines_shown(const struct ms_goroutines_report *report, const st
 
 bool ms_goroutines_lists(const struct ms_goroutines_report *report, size_t index)
 {
-    size_t group = report->groups.of[index];
-    if (group == SIZE_MAX || (report->leaks && !report->leaks->leaked[index]))
+    const uint32_t group = report->groups.of[index];
+    if (group == MS_GO_NO_GROUP || (report->leaks && !report->leaks->leaked[index]))
         return false;
     return ms_goroutines_shown(report, &report->groups.list.items[group]) != 0;
 }
@@ -216,9 +216,10 @@ static void write_leak(const struct ms_view *view, const struct ms_goroutines_re
                        const struct ms_go_group *group)
 {
     char retained[16], stacks[16], blocks[32];
+    const size_t number = (size_t)(group - report->groups.list.items);
     size_t first = group->first;
     while (first + 1 < report->all->list.count &&
-           (&report->groups.list.items[report->groups.of[first]] != group || !report->leaks->leaked[first]))
+           (report->groups.of[first] != number || !report->leaks->leaked[first]))
         first++;
     const struct ms_go_wait *wait = &report->leaks->waits[first];
     if (wait->address) {

@@ -175,7 +175,7 @@ static bool covers(const struct ms_type *whole, const struct ms_member *member, 
     if (offset < member->offset || member->bit_size)
         return member->bit_size && offset >= member->offset && offset - member->offset < member->type->size;
     /* A flexible array goes as far as its block. */
-    if (member->type->kind == MS_TYPE_ARRAY && member->type->count == 0)
+    if (ms_type_is_flexible(member->type))
         return whole->members + whole->member_count - 1 == member || member->offset >= whole->size;
     return offset - member->offset < member->type->size;
 }
@@ -183,8 +183,7 @@ static bool covers(const struct ms_type *whole, const struct ms_member *member, 
 static bool fits(const struct descent *d, const struct ms_member *member, uint64_t offset)
 {
     uint64_t size = member->type->size;
-    bool flexible = member->type->kind == MS_TYPE_ARRAY && member->type->count == 0;
-    return flexible || (size >= d->wanted && offset - member->offset <= size - d->wanted);
+    return ms_type_is_flexible(member->type) || (size >= d->wanted && offset - member->offset <= size - d->wanted);
 }
 
 /* How many members of TYPE and its bases are called NAME; two are as good as more. */
@@ -301,9 +300,8 @@ char *ms_type_path(struct ms_types *types, const struct ms_type *type, uint64_t 
 {
     struct descent d = {.types = types, .wanted = wanted ? wanted : 1, .derived = type};
     type = ms_type_complete(types, type);
-    bool endless = type->kind == MS_TYPE_ARRAY && type->count == 0;
-    bool flexible = type->member_count && type->members[type->member_count - 1].type->kind == MS_TYPE_ARRAY &&
-                    type->members[type->member_count - 1].type->count == 0;
+    bool endless = ms_type_is_flexible(type);
+    bool flexible = type->member_count && ms_type_is_flexible(type->members[type->member_count - 1].type);
     if ((offset >= type->size && !endless && !flexible) || !append(&d, "") || !descend(&d, type, offset, 0)) {
         free(d.text);
         return NULL;

@@ -17,7 +17,7 @@ static const struct tui_column columns[] = {
     [MAP] = {.title = "map", .least = 32},
     [SYSTEM] = {.title = "system", .width = 10, .right = true, .weight = 5},
     [LIVE] = {.title = "live", .width = 10, .right = true, .weight = 8},
-    [LOST] = {.title = "leaked", .width = 10, .right = true, .weight = 7},
+    [LOST] = {.title = "lost", .width = 10, .right = true, .weight = 7},
     [FREE] = {.title = "free", .width = 10, .right = true, .weight = 6},
     [FRAGMENTED] = {.title = "frag", .width = 6, .right = true, .weight = 4},
     [TCACHE] = {.title = "tcache", .width = 10, .right = true, .weight = 3},
@@ -305,6 +305,8 @@ static void put_what(const struct tui_view *view, const struct node *node, struc
         cell->style = TUI_DIM;
     } else if (node->kind == ARENA && arena->mapped) {
         tui_put(cell, "mapped blocks");
+    } else if (node->kind == ARENA && view->facts.go) {
+        tui_put(cell, "Go's heap");
     } else if (node->kind == ARENA) {
         tui_put(cell, "%012" PRIx64 "%s", arena->address, arena->locked ? " locked" : "");
     } else if (chunk_of(view, node, &chunk)) {
@@ -315,12 +317,20 @@ static void put_what(const struct tui_view *view, const struct node *node, struc
     }
 }
 
+/* What nothing leads to is no leak where a collector will take it. */
+static const char *lost_text(const struct tui_view *view)
+{
+    return view->facts.go ? "unreachable" : ms_chunk_state_names[MS_CHUNK_LOST];
+}
+
 /* What is at a block: free ones by the allocator's class, others by how they are lost or live. */
 static void put_chunk(const struct tui_view *view, const struct ms_chunk *chunk, struct tui_cell *cell)
 {
     const enum ms_class class = ms_chunk_class(heap_of(view), chunk->granule);
     uint8_t bytes[MS_SAMPLE];
-    tui_put(cell, "%s", class == MS_CLASS_LIVE ? ms_chunk_state_names[chunk->state] : ms_class_names[class]);
+    tui_put(cell, "%s", class != MS_CLASS_LIVE           ? ms_class_names[class]
+                        : chunk->state == MS_CHUNK_LOST ? lost_text(view)
+                                                        : ms_chunk_state_names[chunk->state]);
     cell->style = style_of(chunk->state);
     const unsigned size = class == MS_CLASS_LIVE ? ms_block_preview(heap_of(view), chunk->granule, bytes) : 0;
     if (size) {
@@ -369,13 +379,13 @@ static void cell_of(const struct tui_view *view, const struct tui_row *row, unsi
         break;
     case LOST:
         put_bytes(cell, node->bytes.lost);
-        cell->style = TUI_BAD;
+        cell->style = view->facts.go ? TUI_DOUBT : TUI_BAD;
         break;
     case FREE:
         put_bytes(cell, node->bytes.free);
         break;
     case FRAGMENTED:
-        if (arena && !arena->mapped)
+        if (arena && !arena->mapped && !view->facts.go)
             tui_put(cell, "%.0f%%", 100 * ms_arena_fragmentation(arena));
         break;
     case BLOCKS:
@@ -399,7 +409,7 @@ static bool headline(const struct tui_view *view, unsigned line, struct tui_cell
         tui_put_size(cell, state->total.live);
         tui_put(cell, " live, ");
         tui_put_size(cell, state->total.lost);
-        tui_put(cell, " leaked, ");
+        tui_put(cell, " %s, ", lost_text(view));
         tui_put_size(cell, state->total.free);
         tui_put(cell, " free");
         return true;
@@ -409,7 +419,7 @@ static bool headline(const struct tui_view *view, unsigned line, struct tui_cell
     tui_put_map(cell, TUI_LIVE);
     tui_put_map(cell, TUI_LEAKED);
     tui_put_map(cell, TUI_FREE);
-    tui_put(cell, " live, leaked, free%s",
+    tui_put(cell, " live, %s, free%s", lost_text(view),
             view->width < 60 ? "" : "; open a row to see its parts, down to blocks");
     return true;
 }

@@ -45,7 +45,7 @@ struct state {
 enum section { IS, MEMBERS, BYTES, INCOMING, OUTGOING, CHAINS };
 
 /* Lines of IS. */
-enum is { IS_TYPE, IS_MEMBER, IS_TEXT, IS_RETAINS, IS_ARENA, IS_MAP, IS_LINES };
+enum is { IS_TYPE, IS_MEMBER, IS_TEXT, IS_RETAINS, IS_ARENA, IS_SPAN, IS_MAP, IS_LINES };
 
 /* Lines of a chain that are no steps. */
 #define CHAIN_EXPRESSION 0xfffffff0u
@@ -122,16 +122,28 @@ static void free_content(void *pointer)
     free(content);
 }
 
+/* In a Go program, has C allocated what is at ADDRESS? */
+static bool is_malloced(const struct ms_facts *facts, uint64_t address)
+{
+    return facts->go && !ms_heap_segment(&facts->scan->heap, address) &&
+           ms_heap_segment(&facts->malloc_scan->heap, address);
+}
+
 static struct ms_error *look(const struct ms_facts *facts, uint64_t address, void **out)
 {
-    const struct ms_path_options options = {
+    const bool malloced = is_malloced(facts, address);
+    struct ms_path_options options = {
         .address = address, .chains = CHAINS_SHOWN, .types = facts->types, .edges = EDGES_SHOWN,
         .members = MEMBERS_SHOWN, .knowledge = facts->knowledge, .names = facts->names,
     };
+    if (malloced) { /* what is known of blocks is known of Go's */
+        options.knowledge = NULL;
+        options.names = NULL;
+    }
     struct content *content = calloc(1, sizeof *content);
     if (!content)
         return ms_error_nomem("a block");
-    struct ms_error *error = ms_path(facts->scan, facts->image, facts->symbols, &options, &content->report);
+    struct ms_error *error = ms_path(malloced ? facts->malloc_scan : facts->scan, facts->image, facts->symbols, &options, &content->report);
     if (error) {
         free(content);
         return error;
@@ -177,6 +189,12 @@ static struct ms_error *add_some(struct tui_rows *rows, unsigned section, size_t
     return more ? add(rows, section, MORE, false) : NULL;
 }
 
+/* NULL: it is not in Go's heap. */
+static const struct ms_go_span *span_of(const struct tui_view *view, const struct ms_path_block *block)
+{
+    return view->facts.go ? ms_go_heap_span(view->facts.go, block->address) : NULL;
+}
+
 static struct ms_error *add_is(const struct tui_view *view, const struct content *content, struct tui_rows *rows)
 {
     const struct ms_path_report *report = &content->report;
@@ -185,8 +203,10 @@ static struct ms_error *add_is(const struct tui_view *view, const struct content
         [IS_TYPE] = report->in_heap && block->type,
         [IS_MEMBER] = report->member,
         [IS_TEXT] = report->in_heap && block->preview_size,
-        [IS_RETAINS] = report->in_heap && block->live && view->facts.heap,
-        [IS_ARENA] = report->in_heap,
+        [IS_RETAINS] = report->in_heap && block->live && view->facts.heap &&
+                       !is_malloced(&view->facts, block->address),
+        [IS_ARENA] = report->in_heap && !span_of(view, block),
+        [IS_SPAN] = report->in_heap && span_of(view, block),
         [IS_MAP] = report->region,
     };
     for (uint32_t line = 0; line < IS_LINES; line++)
@@ -432,6 +452,18 @@ static void put_retained(const struct tui_view *view, const struct ms_path_block
     cell->style = ms_is_suspect(view->facts.heap, tally.bytes) ? TUI_DOUBT : TUI_PLAIN;
 }
 
+static void put_span(const struct ms_go_span *span, struct tui_cell *cell)
+{
+    tui_put(cell, "span: 0x%" PRIx64 "-0x%" PRIx64, span->start, span->end);
+    if (span->manual)
+        return;
+    tui_put(cell, ", ");
+    put_plural(cell, span->slots, "slot");
+    tui_put(cell, " of ");
+    put_plural(cell, span->slot, "byte");
+    tui_put(cell, "%s", span->scanned ? "" : ", without pointers");
+}
+
 static void is_cell(const struct tui_view *view, enum is line, struct tui_cell *cell)
 {
     const struct ms_path_report *report = &content_of(view)->report;
@@ -456,6 +488,9 @@ static void is_cell(const struct tui_view *view, enum is line, struct tui_cell *
             tui_put(cell, "arena: none, it has a mapping of its own");
         else
             tui_put(cell, "arena: 0x%" PRIx64, block->arena);
+        break;
+    case IS_SPAN:
+        put_span(span_of(view, block), cell);
         break;
     case IS_MAP:
         put_region(report->region, cell);

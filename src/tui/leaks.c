@@ -205,7 +205,7 @@ static void put_group(const struct ms_leak_group *g, struct tui_cell *cell)
 static void put_block(const struct tui_view *view, const struct ms_leak_block *block, unsigned depth,
                       struct tui_cell *cell)
 {
-    const struct ms_heap *heap = &view->facts.scan->heap;
+    const struct ms_heap *heap = &view->facts.malloc_scan->heap;
     const struct ms_segment *segment = ms_heap_segment(heap, block->address);
     const struct ms_leak_leader *leader = leader_of(view, block);
     uint8_t bytes[MS_SAMPLE];
@@ -326,9 +326,44 @@ static void cell_of(const struct tui_view *view, const struct tui_row *row, unsi
 
 /* --- the verdict ------------------------------------------------------------------------------- */
 
-void tui_put_leak_verdict(struct tui_cell *cell, const struct ms_leak_report *report)
+static void put_objects(struct tui_cell *cell, const struct ms_tally *tally)
 {
+    tui_put_size(cell, tally->bytes);
+    tui_put(cell, " in ");
+    tui_put_count(cell, tally->blocks);
+    tui_put(cell, " object%s", tally->blocks == 1 ? "" : "s");
+}
+
+/* What the collector will take is no leak. */
+static void put_go_verdict(struct tui_cell *cell, const struct ms_go_heap *go)
+{
+    tui_put_name(cell, go->scan->heap.description);
+    tui_put(cell, ": nothing to leak: of ");
+    put_objects(cell, &go->live);
+    if (go->unreachable.blocks) {
+        tui_put(cell, " the collector will take ");
+        put_objects(cell, &go->unreachable);
+    } else {
+        tui_put(cell, " all are reachable");
+    }
+    cell->style = TUI_GOOD;
+}
+
+/* Does the target have blocks of malloc's? Most programs in Go have none. */
+static bool has_malloc(const struct ms_facts *facts)
+{
+    return !facts->go || facts->malloc_scan->heap.allocator;
+}
+
+void tui_put_leak_verdict(struct tui_cell *cell, const struct ms_facts *facts)
+{
+    const struct ms_leak_report *report = facts->leaks;
     const struct ms_tally *kinds = report->kinds;
+    if (!has_malloc(facts)) {
+        put_go_verdict(cell, facts->go);
+        return;
+    }
+    tui_put(cell, "%s", facts->go ? "malloc (cgo): " : "");
     if (kinds[MS_DEFINITE].blocks) {
         const struct ms_tally lost = ms_leaks_lost(report);
         tui_put(cell, "lost: ");
@@ -362,7 +397,11 @@ static bool headline(const struct tui_view *view, unsigned line, struct tui_cell
     if (!report)
         return false;
     if (line == 0) {
-        tui_put_leak_verdict(cell, report);
+        tui_put_leak_verdict(cell, &view->facts);
+        return true;
+    }
+    if (view->facts.go && has_malloc(&view->facts) && line-- == 1) {
+        put_go_verdict(cell, view->facts.go);
         return true;
     }
     if (line == 1 && possible) {

@@ -1,4 +1,5 @@
 /* The overview: the verdicts, where resident memory goes, what grew, and how good the image is. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +24,10 @@ static const struct tui_column columns[] = {
 
 /* What tui_row.item says: an index, and of what. */
 #define ITEM_BITS 32u
-enum item { ROW, TOTAL, RSS, GROUP, HEADING, ABOUT, WARNING }; /* from HEADING on only words */
-enum heading { HEAD_GROWN, HEAD_NOTHING, HEAD_GROWING, HEAD_IMAGE };
+enum item { ROW, TOTAL, RSS, GROUP, HEADING, ABOUT, COLLECTOR, WARNING }; /* from HEADING on only words */
+enum heading { HEAD_GROWN, HEAD_NOTHING, HEAD_GROWING, HEAD_COLLECTOR, HEAD_IMAGE };
 enum about { ABOUT_PAUSE, ABOUT_WHOLE, ABOUTS };
+enum collector { COLLECTOR_HEAP, COLLECTOR_CYCLES, COLLECTOR_SETTINGS, COLLECTOR_LINES };
 
 struct state {
     struct ms_memstats_growth account;
@@ -133,6 +135,11 @@ static struct ms_error *fill(struct tui_view *view)
     }
     if (view->before)
         MS_TRY(add_grown(view));
+    if (facts->memstats && facts->memstats->go) {
+        MS_TRY(add(view, HEADING, HEAD_COLLECTOR));
+        for (uint32_t i = 0; i < COLLECTOR_LINES; i++)
+            MS_TRY(add(view, COLLECTOR, i));
+    }
     MS_TRY(add(view, HEADING, HEAD_IMAGE));
     for (uint32_t i = facts->image->pause_ns ? ABOUT_PAUSE : ABOUT_WHOLE; i < ABOUTS; i++)
         MS_TRY(add(view, ABOUT, i));
@@ -149,6 +156,7 @@ static void put_heading(enum heading heading, struct tui_cell *cell)
         [HEAD_GROWN] = "what grew most since the snapshot before",
         [HEAD_NOTHING] = "nothing grew since the snapshot before",
         [HEAD_GROWING] = "what grew: when the blocks of both snapshots are known",
+        [HEAD_COLLECTOR] = "Go's collector",
         [HEAD_IMAGE] = "this snapshot",
     };
     tui_put(cell, "%s", titles[heading]);
@@ -180,6 +188,54 @@ static void put_about(const struct tui_view *view, enum about about, struct tui_
     tui_put(cell, incomplete ? "INCOMPLETE: something could not be read"
                   : image->warnings.count ? "complete, but not certain" : "complete");
     cell->style = incomplete ? TUI_BAD : image->warnings.count ? TUI_DOUBT : TUI_GOOD;
+}
+
+/* Goals without a bound are a little below what the limit could be at most. */
+#define UNBOUNDED ((uint64_t)1 << 62)
+
+static void put_cycles(const struct ms_go_stats *stats, struct tui_cell *cell)
+{
+    const uint64_t *values = stats->memstats.values;
+    tui_put_count(cell, values[MS_GO_STAT_NUM_GC]);
+    tui_put(cell, " collection%s", values[MS_GO_STAT_NUM_GC] == 1 ? "" : "s");
+    if (values[MS_GO_STAT_NUM_GC]) {
+        tui_put(cell, " that stopped it for ");
+        tui_put_duration(cell, values[MS_GO_STAT_PAUSE_TOTAL]);
+    }
+    if (stats->pacing.phase != MS_GO_PHASE_OFF)
+        tui_put(cell, "; one is running: %s", ms_go_phase_names[stats->pacing.phase]);
+}
+
+/* By the names that runtime.MemStats and the environment have for it. */
+static void put_collector(const struct ms_go_stats *stats, enum collector line, struct tui_cell *cell)
+{
+    const struct ms_go_pacing *pacing = &stats->pacing;
+    switch (line) {
+    case COLLECTOR_HEAP:
+        tui_put(cell, "HeapAlloc ");
+        tui_put_size(cell, stats->memstats.values[MS_GO_STAT_HEAP_ALLOC]);
+        if (stats->memstats.values[MS_GO_STAT_NEXT_GC] < UNBOUNDED) {
+            tui_put(cell, ", the next collection at ");
+            tui_put_size(cell, stats->memstats.values[MS_GO_STAT_NEXT_GC]);
+        }
+        break;
+    case COLLECTOR_CYCLES:
+        put_cycles(stats, cell);
+        break;
+    case COLLECTOR_SETTINGS:
+        tui_put(cell, pacing->gc_percent < 0 ? "GOGC=off" : "GOGC=%" PRId64, pacing->gc_percent);
+        if (pacing->memory_limit.known) {
+            tui_put(cell, ", GOMEMLIMIT=");
+            if (pacing->memory_limit.value < UNBOUNDED)
+                tui_put_size(cell, pacing->memory_limit.value);
+            else
+                tui_put(cell, "off");
+        }
+        tui_put(cell, ", GOMAXPROCS=%" PRIu64, pacing->processors);
+        break;
+    case COLLECTOR_LINES:
+        break;
+    }
 }
 
 static const struct ms_heap_group *group_of(const struct tui_view *view, const struct tui_row *row)
@@ -214,6 +270,9 @@ static void put_what(const struct tui_view *view, const struct tui_row *row, str
         break;
     case ABOUT:
         put_about(view, (enum about)index_of(row), cell);
+        break;
+    case COLLECTOR:
+        put_collector(view->facts.memstats->go, (enum collector)index_of(row), cell);
         break;
     case WARNING:
         tui_put_wrapped(cell, view->facts.image->warnings.items[index_of(row) / WARNING_LINES], view->width,
@@ -254,8 +313,8 @@ static void put_bar(const struct tui_view *view, enum ms_row row, uint64_t bytes
 {
     const uint64_t total = view->facts.memstats->total;
     cell->bar = total ? (double)bytes / (double)total : 0;
-    cell->style = !ms_rows[row].heap ? TUI_PLAIN : row == MS_ROW_LOST ? TUI_LEAKED
-                  : row == MS_ROW_LIVE || row == MS_ROW_POSSIBLE ? TUI_LIVE : TUI_FREE;
+    const bool live = row == MS_ROW_LIVE || row == MS_ROW_POSSIBLE || row == MS_ROW_GO_LIVE;
+    cell->style = !ms_rows[row].heap ? TUI_PLAIN : row == MS_ROW_LOST ? TUI_LEAKED : live ? TUI_LIVE : TUI_FREE;
 }
 
 static void cell_of(const struct tui_view *view, const struct tui_row *row, unsigned column, struct tui_cell *cell)
@@ -284,7 +343,7 @@ static void put_leaks(const struct tui_view *view, struct tui_cell *cell)
 {
     const struct ms_stage_status status = ms_inspection_status(view->inspection, MS_STAGE_LEAKS);
     if (view->facts.leaks) {
-        tui_put_leak_verdict(cell, view->facts.leaks);
+        tui_put_leak_verdict(cell, &view->facts);
     } else if (status.state == MS_STAGE_FAILED) {
         tui_put(cell, "leaks: ");
         tui_put_name(cell, status.error);
@@ -368,12 +427,15 @@ static char key_of_row(enum ms_row row)
 {
     switch (row) {
     case MS_ROW_LIVE:
+    case MS_ROW_GO_LIVE:
         return '3';
     case MS_ROW_POSSIBLE:
     case MS_ROW_LOST:
         return '2';
     case MS_ROW_STACKS:
         return '7';
+    case MS_ROW_GO_STACKS:
+        return '8';
     default:
         return ms_rows[row].heap ? '5' : '6';
     }

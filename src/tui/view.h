@@ -141,7 +141,7 @@ struct tui_view {
 /* All kinds, in the order of the tab bar, then NULL; views.c. A new view is one file and one line there. */
 extern const struct tui_view_kind *const tui_kinds[];
 extern const struct tui_view_kind tui_overview, tui_leaks, tui_types, tui_retainers, tui_arenas, tui_map,
-    tui_threads, tui_block; /* tui_block: where addresses lead */
+    tui_threads, tui_goroutines, tui_block; /* tui_block: where addresses lead */
 
 /* Adds a row to view->rows; an error without memory. */
 ms_result tui_add_row(struct tui_rows *rows, struct tui_row row);

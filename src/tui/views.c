@@ -9,6 +9,7 @@ const struct tui_view_kind *const tui_kinds[] = {
     &tui_arenas,
     &tui_map,
     &tui_threads,
+    &tui_goroutines,
     &tui_block,
     NULL,
 };

@@ -11,8 +11,8 @@ void tui_put_share(struct tui_cell *cell, uint64_t part, uint64_t whole);      /
 void tui_put_duration(struct tui_cell *cell, uint64_t ns);                     /* "3.1 ms" */
 void tui_put_preview(struct tui_cell *cell, const uint8_t *bytes, unsigned size); /* quoted; as far as it is text */
 
-/* "definitely lost: …" or "no leaks: …", with its style. */
-void tui_put_leak_verdict(struct tui_cell *cell, const struct ms_leak_report *report);
+/* "definitely lost: …" or "no leaks: …", with its style; in a Go program without C, what its collector will take. */
+void tui_put_leak_verdict(struct tui_cell *cell, const struct ms_facts *facts);
 
 /* Puts line LINE of TEXT, broken between words so that each is at most WIDTH bytes; false: it has no such line. */
 bool tui_put_wrapped(struct tui_cell *cell, const char *text, unsigned width, unsigned line);

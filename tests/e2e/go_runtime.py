@@ -186,6 +186,33 @@ def unknown_versions(version):
         check_equal(goinfo(target)["version"], version, "the version")
 
 
+def without_build_information(program):
+    """A copy of PROGRAM as other builders leave one: only the tables of the code say that it is Go."""
+    with open(program, "rb") as file:
+        image = bytearray(file.read())
+    sections = subprocess.run([harness.tool("readelf"), "-SW", program], stdout=subprocess.PIPE,
+                              text=True, check=True).stdout
+    place = re.search(r"\.go\.buildinfo +\S+ +\S+ (\S+) (\S+)", sections)
+    start, size = (int(number, 16) for number in place.groups())
+    check(bytes(image[start:start + 14]) == b"\xff Go buildinf:", "no build information is there")
+    image[start:start + size] = bytes(size)
+    path = os.path.join(harness.scratch(), "bare-%d" % len(os.listdir(harness.scratch())))
+    with open(path, "wb") as file:
+        file.write(image)
+    os.chmod(path, 0o755)
+    return path
+
+
+@cases(*golang.versions())
+def version_without_build_information(version):
+    for variant in VARIANTS:
+        with Target([without_build_information(strip(build(version, variant)))]) as target:
+            found = goinfo(target)
+            check_equal((found["version"], found["module"]), (target.truth.note("version"), None),
+                        "version and module")
+            check(found["modules"], "no module is found")
+
+
 @test
 def no_go_program():
     """Its data says that it is one, but there is no Go code in it."""

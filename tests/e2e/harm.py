@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 
+import golang
 import harness
 from harness import cases, check, check_equal, test
 
@@ -40,9 +41,9 @@ def finish(pid, *options):
     return run.json["pause_ns"] / 1e9
 
 
-def killed(pid, seconds):
+def killed(pid, seconds, *command):
     """An inspection that is killed after a time; whether it was still at work then."""
-    process = subprocess.Popen([harness.MEMSCOPE, "leaks", "-j", str(pid)],
+    process = subprocess.Popen([harness.MEMSCOPE, *(command or ("leaks",)), "-j", str(pid)],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     time.sleep(seconds)
@@ -264,6 +265,30 @@ def sleeps_as_long_as_asked():
         pauses += finish(target.pid)
     slept = float(target.process.stdout.readline())
     check(2 <= slept < 2.5 + pauses, "slept %.3f s in place of 2" % slept)
+
+
+GO_COMMANDS = (("leaks",), ("goroutines",), ("heap",), ("memstats",), ("leaks", "--full"))
+
+
+@test
+def go_target():
+    """A Go program whose collector is at work all the time: inspected and killed at any instant, it goes on."""
+    target = harness.Target([golang.go_program("collect"), "1", "12", "5"], environment={"GOGC": "5"})
+    times = []
+    for i in range(ROUNDS):
+        command = GO_COMMANDS[i % len(GO_COMMANDS)]
+        started = time.monotonic()
+        if i % 2 == 0 or not times:
+            run = harness.memscope(*command, "-j", target.pid, expect=(0, 1))
+            check(run.json["complete"], "the report of %s is not complete: %s" % (command, run.json.get("warnings")))
+            times.append(time.monotonic() - started)
+        else:
+            killed(target.pid, GENERATOR.uniform(0, min(times)), *command)
+        target.check_unharmed()
+    cycles = [harness.memscope("memstats", "-j", target.pid).json["memstats"]["go"]["NumGC"] for _ in range(2)]
+    check(cycles[0] < cycles[1], "the collector does not go on: %s" % cycles)
+    target.process.stdin.close()
+    check_equal(target.process.wait(20), 0, "exit status of the target")
 
 
 @test
