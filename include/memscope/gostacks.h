@@ -199,16 +199,24 @@ struct ms_go_group {
     bool complete;                              /* the stack could be read to its end */
     uint64_t created_at;                        /* of all of them; 0: they differ */
     MS_VECTOR(struct ms_go_state_count) states; /* most first */
+
+    /* Set by others: goleaks.h, and what the user knows already. */
+    uint64_t retained_blocks, retained_bytes; /* kept by its leaked ones alone */
+    uint64_t stack_bytes;                     /* of its leaked ones */
+    uint64_t before;                          /* so many there were before, leaked or not */
+    uint64_t known;                           /* so many of those shown are left out for that */
+    bool ignored;                             /* the user does not want to hear of it */
+    bool suspect;                             /* waits for long, though something can wake it */
 };
 
 #define MS_GO_NO_GROUP UINT32_MAX
 struct ms_go_groups {
     MS_VECTOR(struct ms_go_group) list; /* those with leaked ones first, then by count, most first */
-    uint32_t *of;                       /* of each goroutine the index of its group, MS_GO_NO_GROUP: left out; owned */
-    uint64_t total;                     /* goroutines in them */
-    uint64_t leaked;                    /* of them, when that was asked for */
-    uint64_t system;                    /* of the runtime, left out */
-    uint64_t incomplete;                /* whose stack could not be read to its end */
+    uint32_t *of;        /* of each goroutine the index of its group, MS_GO_NO_GROUP: left out; owned */
+    uint64_t total;      /* goroutines in them */
+    uint64_t leaked;     /* of them, when that was asked for */
+    uint64_t system;     /* of the runtime, left out */
+    uint64_t incomplete; /* whose stack could not be read to its end */
 };
 
 /*

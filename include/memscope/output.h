@@ -8,6 +8,7 @@
 
 #include "memscope/goescapes.h"
 #include "memscope/goheap.h"
+#include "memscope/goleaks.h"
 #include "memscope/gostacks.h"
 #include "memscope/gostats.h"
 #include "memscope/gotrace.h"
@@ -100,10 +101,17 @@ ms_result ms_pprof_write(const struct ms_view *view, const struct ms_profile *pr
 struct ms_goroutines_report {
     const struct ms_go_goroutines *all;
     struct ms_go_groups groups;
-    const bool *leaked; /* by goroutine: those that are not are left out; NULL: that was not asked */
+    const struct ms_go_leaks *leaks; /* only the leaked ones are shown; NULL: that was not asked */
+    struct ms_tally retained;        /* by all leaked ones together */
+    uint64_t remaining;              /* leaked ones that the user does not know, and wants to */
+    uint64_t suspect_ns;             /* so long one waits that is suspect */
     bool with_system; /* those of the runtime are in GROUPS */
     bool complete;
 };
+/* How many of GROUP are shown: those of interest that were not known before. */
+uint64_t ms_goroutines_shown(const struct ms_goroutines_report *report, const struct ms_go_group *group);
+/* Whether the goroutine INDEX is in a list of each. */
+bool ms_goroutines_lists(const struct ms_goroutines_report *report, size_t index);
 /* The only error is lack of memory. */
 ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_heap *heap, const struct ms_goroutines_report *report);

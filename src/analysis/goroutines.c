@@ -79,7 +79,11 @@ static ms_result list_members(struct ms_goroutines *goroutines)
 ms_result ms_group_goroutines(const struct ms_go_heap *heap, struct ms_goroutines *goroutines)
 {
     *goroutines = (struct ms_goroutines){.all = heap->goroutines};
-    MS_TRY(ms_go_find_leaked(heap, &goroutines->leaked));
+    struct ms_go_leaks leaks;
+    MS_TRY(ms_go_find_leaked(heap, &leaks));
+    goroutines->leaked = leaks.leaked;
+    leaks.leaked = NULL;
+    ms_go_leaks_free(&leaks);
     struct ms_error *error = ms_go_group(heap->goroutines, false, goroutines->leaked, &goroutines->groups);
     if (!error)
         error = describe_groups(goroutines);

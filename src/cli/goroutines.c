@@ -1,15 +1,23 @@
 /* memscope goroutines: what the goroutines of a Go program are doing. */
 #include "command.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
-#include "memscope/goleaks.h"
+#include "goroutines_known.h"
 
-enum { KEY_FULL = MS_KEY_LONG, KEY_LEAKED, KEY_SYSTEM };
+enum { KEY_FULL = MS_KEY_LONG, KEY_LEAKED, KEY_SYSTEM, KEY_IGNORE, KEY_BASELINE, KEY_SUSPECT_AFTER };
+
+#define MINUTES_MOST   (100ull * 366 * 24 * 60)
+#define SUSPECTS_LEAST 10u /* of a group that is suspect because it waits for long */
+#define NS_MINUTE      (60ull * 1000 * 1000 * 1000)
 
 struct goroutines_options {
     struct ms_common common;
     bool full, leaked, system;
+    struct ms_goroutines_known known;
+    const char *baseline; /* path, or NULL */
+    uint64_t suspect_ns;
 };
 
 static const struct argp_option options[] = {
@@ -18,14 +26,30 @@ static const struct argp_option options[] = {
      "Those alone that are blocked for ever: no goroutine that can still run can reach what they "
      "wait for",
      0},
+    {"ignore", KEY_IGNORE, "FUNC", 0,
+     "Leave out groups that have the function FUNC in their stacks, or with * at its end one whose name "
+     "begins so; may be given more than once",
+     0},
+    {"baseline", KEY_BASELINE, "FILE", 0,
+     "Leave out as many of each stack as FILE has, an earlier output of memscope goroutines -j", 0},
+    {"suspect-after", KEY_SUSPECT_AFTER, "MINUTES", 0,
+     "With --leaked, show groups as suspects that wait for so long (1)", 0},
     {"system", KEY_SYSTEM, NULL, 0, "Those of the runtime too", 0},
     {0},
 };
 
+static bool parse_minutes(const char *text, uint64_t *minutes)
+{
+    char *end;
+    errno = 0;
+    *minutes = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno && *minutes <= MINUTES_MOST;
+}
+
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct goroutines_options *chosen = state->input;
-    (void)argument;
+    uint64_t minutes;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &chosen->common;
@@ -39,6 +63,16 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_SYSTEM:
         chosen->system = true;
         return 0;
+    case KEY_IGNORE:
+        return ms_goroutines_known_ignore(&chosen->known, argument) ? 0 : ENOMEM;
+    case KEY_BASELINE:
+        chosen->baseline = argument;
+        return 0;
+    case KEY_SUSPECT_AFTER:
+        if (!parse_minutes(argument, &minutes))
+            argp_error(state, "--suspect-after takes a number of minutes, not %s", argument);
+        chosen->suspect_ns = minutes * NS_MINUTE;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -51,7 +85,8 @@ static const struct argp argp = {
     "Groups the goroutines of TARGET, a Go program, by equal stacks, and says what they wait for "
     "and for how long. TARGET is a PID or an ELF core file; a process is stopped for a moment and "
     "goes on unharmed.\v"
-    "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the report is "
+    "Exit status: 0 done, 1 with --leaked: some are, 2 bad usage, 3 the target could not be inspected, 4 the "
+    "report is "
     "incomplete and says where.",
     ms_common_children,
     ms_help_filter,
@@ -81,33 +116,60 @@ static void warn(struct ms_image *image, const struct ms_goroutines_report *repo
                       (unsigned long long)report->groups.incomplete);
 }
 
-static ms_result report_on(const struct goroutines_options *chosen, struct ms_session *session,
-                           const struct ms_go_goroutines *all, const bool *leaked, enum ms_status *status)
+/* Those of the leaked that nobody knew, and the groups that may become so. */
+static void judge(struct ms_goroutines_report *report)
 {
-    struct ms_goroutines_report report = {.all = all, .leaked = leaked, .with_system = chosen->system};
-    MS_TRY(ms_go_group(all, chosen->system, leaked, &report.groups));
-    warn(session->image, &report);
-    report.complete = !session->image->incomplete && !all->unreadable && !report.groups.incomplete;
-    *status = report.complete ? MS_OK : MS_INCOMPLETE;
-    struct ms_error *error = ms_report_write(&chosen->common, session, write_report, chosen, &report);
+    for (size_t i = 0; i < report->groups.list.count; i++) {
+        struct ms_go_group *group = &report->groups.list.items[i];
+        const uint64_t waiting = group->count - group->leaked;
+        report->remaining += ms_goroutines_shown(report, group);
+        const bool many = waiting >= SUSPECTS_LEAST && group->waited_ns >= report->suspect_ns;
+        const bool grown = group->before && group->count > group->before;
+        const char *reason = group->states.items[0].wait_reason;
+        group->suspect = waiting && !group->ignored && ms_go_is_blocked(reason) &&
+                         (grown || (many && group->before < group->count));
+    }
+}
+
+static ms_result write_on(struct goroutines_options *chosen, struct ms_session *session,
+                          struct ms_goroutines_report *report, struct ms_go_leaks *leaks, enum ms_status *status)
+{
+    if (leaks)
+        MS_TRY(ms_go_leaks_retained(leaks, &report->groups, &report->retained));
+    MS_TRY(ms_goroutines_known_apply(&chosen->known, report));
+    if (leaks)
+        judge(report);
+    warn(session->image, report);
+    report->complete = !session->image->incomplete && !report->all->unreadable && !report->groups.incomplete;
+    *status = !report->complete ? MS_INCOMPLETE : report->remaining ? MS_LEAKS : MS_OK;
+    return ms_report_write(&chosen->common, session, write_report, chosen, report);
+}
+
+/* LEAKS is NULL unless that was asked. */
+static ms_result report_on(struct goroutines_options *chosen, struct ms_session *session,
+                           const struct ms_go_goroutines *all, struct ms_go_leaks *leaks, enum ms_status *status)
+{
+    struct ms_goroutines_report report = {
+        .all = all, .leaks = leaks, .suspect_ns = chosen->suspect_ns, .with_system = chosen->system};
+    MS_TRY(ms_go_group(all, chosen->system, leaks ? leaks->leaked : NULL, &report.groups));
+    struct ms_error *error = write_on(chosen, session, &report, leaks, status);
     ms_go_groups_free(&report.groups);
     return error;
 }
 
 /* Which are leaked is asked of the heap. */
-static ms_result analyse_leaked(const struct goroutines_options *chosen, struct ms_session *session,
+static ms_result analyse_leaked(struct goroutines_options *chosen, struct ms_session *session,
                                 enum ms_status *status)
 {
-    bool *leaked;
+    struct ms_go_leaks leaks;
     MS_TRY(ms_go_heap_new(session->go, session->image, &session->go_heap));
-    MS_TRY(ms_go_find_leaked(session->go_heap, &leaked));
-    struct ms_error *error = report_on(chosen, session, session->go_heap->goroutines, leaked, status);
-    free(leaked);
+    MS_TRY(ms_go_find_leaked(session->go_heap, &leaks));
+    struct ms_error *error = report_on(chosen, session, session->go_heap->goroutines, &leaks, status);
+    ms_go_leaks_free(&leaks);
     return error;
 }
 
-static ms_result analyse_all(const struct goroutines_options *chosen, struct ms_session *session,
-                             enum ms_status *status)
+static ms_result analyse_all(struct goroutines_options *chosen, struct ms_session *session, enum ms_status *status)
 {
     struct ms_go_functions *functions;
     struct ms_go_goroutines *all = NULL;
@@ -133,16 +195,25 @@ static ms_result open_go(const struct goroutines_options *chosen, struct ms_sess
     return NULL;
 }
 
+static ms_result inspect(struct goroutines_options *chosen, enum ms_status *status)
+{
+    struct ms_session session;
+    if (chosen->baseline)
+        MS_TRY(ms_goroutines_known_read(&chosen->known, chosen->baseline));
+    MS_TRY(ms_session_open(&chosen->common, MS_WANT_FULL, false, &session));
+    struct ms_error *error = open_go(chosen, &session);
+    if (!error)
+        error = chosen->leaked ? analyse_leaked(chosen, &session, status) : analyse_all(chosen, &session, status);
+    ms_session_close(&session);
+    return error;
+}
+
 ms_result ms_command_goroutines(int argc, char **argv, enum ms_status *status)
 {
-    struct goroutines_options chosen = {0};
+    struct goroutines_options chosen = {.suspect_ns = NS_MINUTE};
     if (argp_parse(&argp, argc, argv, 0, NULL, &chosen) != 0)
         return ms_error_nomem("the command line");
-    struct ms_session session;
-    MS_TRY(ms_session_open(&chosen.common, MS_WANT_FULL, false, &session));
-    struct ms_error *error = open_go(&chosen, &session);
-    if (!error)
-        error = chosen.leaked ? analyse_leaked(&chosen, &session, status) : analyse_all(&chosen, &session, status);
-    ms_session_close(&session);
+    struct ms_error *error = inspect(&chosen, status);
+    ms_goroutines_known_free(&chosen.known);
     return error;
 }

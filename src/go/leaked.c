@@ -11,6 +11,7 @@
 struct layout {
     struct ms_go_place g, next, prev, elem, waitlink, channel;
     struct ms_go_place treap, root, param;
+    struct ms_go_place queued, room;
 };
 #define FIELD(path, into) MS_GO_FIELD(struct layout, "runtime.sudog", path, into)
 static const struct ms_go_field fields[] = {
@@ -23,6 +24,8 @@ static const struct ms_go_field fields[] = {
     MS_GO_FIELD(struct layout, "runtime.semaRoot", "treap", treap),
     MS_GO_FIELD(struct layout, "runtime.semaRoot", "", root),
     MS_GO_FIELD(struct layout, "runtime.g", "param", param),
+    MS_GO_FIELD(struct layout, "runtime.hchan", "qcount", queued),
+    MS_GO_FIELD(struct layout, "runtime.hchan", "dataqsiz", room),
 };
 MS_GO_EXPORT_FIELDS(leaked, fields)
 
@@ -42,7 +45,19 @@ struct by_g {
     size_t goroutine;
 };
 
-struct search {
+/* Which group of leaked goroutines a block is kept by, and it alone. */
+struct owner {
+    uint64_t block; /* its granule + 1; 0: free */
+    size_t group;   /* index, or SHARED */
+};
+#define SHARED SIZE_MAX
+
+struct owners {
+    struct owner *items; /* open addressing; owned */
+    size_t room, count;
+};
+
+struct ms_go_search {
     const struct ms_go_heap *go_heap;
     const struct ms_heap *heap;
     const struct ms_go_goroutines *all;
@@ -54,6 +69,7 @@ struct search {
     size_t *roots_of;             /* by goroutine: where its roots begin in ROOTS; owned */
     size_t *roots;                /* indexes of the scan's roots, by goroutine; owned */
     uint8_t *state;               /* by goroutine: enum state; owned */
+    struct owners owners;         /* of blocks that nobody who can run reaches */
 };
 
 enum state {
@@ -65,12 +81,12 @@ enum state {
 /* --- marking ------------------------------------------------------------------------------------
  */
 
-static bool is_seen(const struct search *s, uint64_t start)
+static bool is_seen(const struct ms_go_search *s, uint64_t start)
 {
     return s->seen[start / 8] >> (start % 8) & 1;
 }
 
-static void set_seen(struct search *s, uint64_t start)
+static void set_seen(struct ms_go_search *s, uint64_t start)
 {
     s->seen[start / 8] |= (uint8_t)(1u << start % 8);
 }
@@ -82,7 +98,7 @@ static bool is_live(const struct ms_heap *heap, uint64_t start)
 }
 
 /* The block at ADDRESS, or MS_NOTHING. */
-static uint64_t block_at(const struct search *s, uint64_t address)
+static uint64_t block_at(const struct ms_go_search *s, uint64_t address)
 {
     const struct ms_segment *segment = ms_heap_segment(s->heap, address);
     if (!segment)
@@ -91,7 +107,7 @@ static uint64_t block_at(const struct search *s, uint64_t address)
     return is_live(s->heap, start) ? start : MS_NOTHING;
 }
 
-static ms_result push(struct search *s, uint64_t start)
+static ms_result push(struct ms_go_search *s, uint64_t start)
 {
     uint64_t *slot = ms_vector_add(&s->stack);
     if (!slot)
@@ -100,7 +116,7 @@ static ms_result push(struct search *s, uint64_t start)
     return NULL;
 }
 
-static ms_result mark(struct search *s, uint64_t target)
+static ms_result mark(struct ms_go_search *s, uint64_t target)
 {
     if (target >= 2 * s->heap->granules)
         return NULL;
@@ -111,7 +127,7 @@ static ms_result mark(struct search *s, uint64_t target)
     return push(s, start);
 }
 
-static ms_result drain(struct search *s)
+static ms_result drain(struct ms_go_search *s)
 {
     while (s->stack.count) {
         uint64_t start = s->stack.items[--s->stack.count];
@@ -127,21 +143,21 @@ static ms_result drain(struct search *s)
 /* --- who waits for what -------------------------------------------------------------------------
  */
 
-static uint64_t get(const struct search *s, uint64_t address, struct ms_go_place place)
+static uint64_t get(const struct ms_go_search *s, uint64_t address, struct ms_go_place place)
 {
     uint64_t value;
     return ms_go_get(s->go_heap->go, address, place, &value) ? value : 0;
 }
 
 /* What a sudog points to, and a g, is no way to reach something: it is how the runtime finds it. */
-static void hide(struct search *s, uint64_t address)
+static void hide(struct ms_go_search *s, uint64_t address)
 {
     uint64_t start = block_at(s, address);
     if (start != MS_NOTHING)
         set_seen(s, start);
 }
 
-static ms_result add_wait(struct search *s, size_t goroutine, uint64_t address)
+static ms_result add_wait(struct ms_go_search *s, size_t goroutine, uint64_t address)
 {
     struct wait *wait = address ? ms_vector_add(&s->waits) : NULL;
     if (!wait)
@@ -165,7 +181,7 @@ static const char *const for_others[] = {"semacquire",         "sync.Cond.Wait",
                                          "sync.RWMutex.RLock", "sync.RWMutex.Lock", "sync.WaitGroup.Wait"};
 
 /* The sudogs of a goroutine itself: of channels, and from 1.26 on of others. */
-static ms_result add_own_waits(struct search *s, size_t index)
+static ms_result add_own_waits(struct ms_go_search *s, size_t index)
 {
     const struct ms_go_goroutine *goroutine = &s->all->list.items[index];
     bool channels = IS_ONE_OF(goroutine->wait_reason, for_channels);
@@ -186,7 +202,7 @@ static int compare_g(const void *a, const void *b)
 }
 
 /* A sudog of a semaphore, and those that wait for the same behind it. */
-static ms_result add_waiters(struct search *s, uint64_t sudog, unsigned *left)
+static ms_result add_waiters(struct ms_go_search *s, uint64_t sudog, unsigned *left)
 {
     uint64_t address = get(s, sudog, s->layout.elem);
     for (; sudog && *left; sudog = get(s, sudog, s->layout.waitlink)) {
@@ -201,7 +217,7 @@ static ms_result add_waiters(struct search *s, uint64_t sudog, unsigned *left)
 }
 
 /* All semaphores: trees of sudogs, whose prev and next are their left and right. */
-static ms_result add_semaphores(struct search *s)
+static ms_result add_semaphores(struct ms_go_search *s)
 {
     uint64_t table = ms_go_global(s->go_heap->go, "runtime.semtable");
     uint64_t stride = (s->layout.root.size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
@@ -233,7 +249,7 @@ static ms_result add_semaphores(struct search *s)
 
 /* What sync.Cond.Wait() was called with is in its frame, because it locks that again. */
 struct condition {
-    struct search *search;
+    struct ms_go_search *search;
     size_t goroutine;
     uint32_t frame;
     struct ms_error *error;
@@ -246,7 +262,7 @@ static void take_condition(void *context, const struct ms_go_word *word)
         c->error = add_wait(c->search, c->goroutine, word->value);
 }
 
-static ms_result add_condition(struct search *s, size_t index)
+static ms_result add_condition(struct ms_go_search *s, size_t index)
 {
     const struct ms_go_goroutine *goroutine = &s->all->list.items[index];
     struct ms_go_unwinder unwinder;
@@ -271,14 +287,14 @@ static int compare_waits(const void *a, const void *b)
  * a channel's waker has left its sudog in param; of a semaphore it is in no tree any more; of a condition
  * nothing tells, so nobody may run then.
  */
-static bool may_be_woken_now(const struct search *s, const struct ms_go_goroutine *goroutine, bool calm)
+static bool may_be_woken_now(const struct ms_go_search *s, const struct ms_go_goroutine *goroutine, bool calm)
 {
     if (IS_ONE_OF(goroutine->wait_reason, for_channels))
         return get(s, goroutine->address, s->layout.param) != 0;
     return !calm && !strcmp(goroutine->wait_reason, "sync.Cond.Wait");
 }
 
-static ms_result find_waits(struct search *s)
+static ms_result find_waits(struct ms_go_search *s)
 {
     bool calm = true;
     for (size_t i = 0; i < s->all->list.count; i++) {
@@ -310,7 +326,7 @@ static ms_result find_waits(struct search *s)
  */
 
 /* Goes on from goroutine INDEX: it can run. */
-static ms_result set_running(struct search *s, size_t index)
+static ms_result set_running(struct ms_go_search *s, size_t index)
 {
     s->state[index] = RUNS;
     for (size_t i = s->roots_of[index]; i < s->roots_of[index + 1]; i++)
@@ -322,7 +338,7 @@ static ms_result set_running(struct search *s, size_t index)
 }
 
 /* Can what is at ADDRESS be reached by who can run? What is not in the heap can. */
-static bool is_reached(const struct search *s, size_t index, uint64_t address)
+static bool is_reached(const struct ms_go_search *s, size_t index, uint64_t address)
 {
     const struct ms_go_range *stack = &s->all->list.items[index].stack;
     if (address >= stack->start && address < stack->end)
@@ -331,7 +347,7 @@ static bool is_reached(const struct search *s, size_t index, uint64_t address)
     return start == MS_NOTHING || is_seen(s, start);
 }
 
-static size_t first_wait(const struct search *s, size_t index)
+static size_t first_wait(const struct ms_go_search *s, size_t index)
 {
     size_t low = 0, high = s->waits.count;
     while (low < high) {
@@ -344,7 +360,7 @@ static size_t first_wait(const struct search *s, size_t index)
     return low;
 }
 
-static bool can_be_woken(const struct search *s, size_t index)
+static bool can_be_woken(const struct ms_go_search *s, size_t index)
 {
     size_t i = first_wait(s, index), first = i;
     for (; i < s->waits.count && s->waits.items[i].goroutine == index; i++)
@@ -353,7 +369,7 @@ static bool can_be_woken(const struct search *s, size_t index)
     return i == first; /* what it waits for is not known */
 }
 
-static ms_result find_fixed_point(struct search *s)
+static ms_result find_fixed_point(struct ms_go_search *s)
 {
     const size_t count = s->all->list.count;
     bool changed = true;
@@ -372,7 +388,7 @@ static ms_result find_fixed_point(struct search *s)
 }
 
 /* Sorts the roots by goroutine; marks from all that are no goroutine's. */
-static ms_result sort_roots(struct search *s)
+static ms_result sort_roots(struct ms_go_search *s)
 {
     const struct ms_scan *scan = s->go_heap->scan;
     const size_t count = s->all->list.count;
@@ -398,7 +414,49 @@ static ms_result sort_roots(struct search *s)
     return drain(s);
 }
 
-static ms_result find(struct search *s, bool **leaked)
+/* --- what each waits for ------------------------------------------------------------------------
+ */
+
+static int by_address(const void *a, const void *b)
+{
+    const struct wait *x = a, *y = b;
+    if (x->address != y->address)
+        return x->address < y->address ? -1 : 1;
+    return x->goroutine < y->goroutine ? -1 : x->goroutine > y->goroutine;
+}
+
+static void describe(const struct ms_go_search *s, struct ms_go_wait *waits)
+{
+    for (size_t i = 0; i < s->waits.count; i++) {
+        const struct wait *wait = &s->waits.items[i];
+        struct ms_go_wait *about = &waits[wait->goroutine];
+        if (about->count++)
+            continue;
+        about->address = wait->address;
+        about->channel = IS_ONE_OF(s->all->list.items[wait->goroutine].wait_reason, for_channels);
+        if (about->channel) {
+            about->length = get(s, wait->address, s->layout.queued);
+            about->capacity = get(s, wait->address, s->layout.room);
+        }
+    }
+}
+
+/* Needs the waits by goroutine, and leaves them by address. */
+static void count_waiters(struct ms_go_search *s, struct ms_go_wait *waits)
+{
+    const struct wait *list = s->waits.items;
+    ms_vector_sort(&s->waits, by_address);
+    for (size_t from = 0, to; from < s->waits.count; from = to) {
+        uint32_t waiters = 0;
+        for (to = from; to < s->waits.count && list[to].address == list[from].address; to++)
+            waiters += to == from || list[to].goroutine != list[to - 1].goroutine;
+        for (size_t i = from; i < to; i++)
+            if (waits[list[i].goroutine].address == list[i].address)
+                waits[list[i].goroutine].waiters = waiters;
+    }
+}
+
+static ms_result find(struct ms_go_search *s, struct ms_go_leaks *leaks)
 {
     const size_t count = s->all->list.count;
     s->seen = calloc(s->heap->granules / 8 + 1, 1);
@@ -406,8 +464,9 @@ static ms_result find(struct search *s, bool **leaked)
     s->roots_of = calloc(count + 2, sizeof *s->roots_of);
     s->roots = calloc(s->go_heap->scan->root_count + 1, sizeof *s->roots);
     s->state = calloc(count + 1, 1);
-    *leaked = calloc(count + 1, sizeof **leaked);
-    if (!s->seen || !s->by_g || !s->roots_of || !s->roots || !s->state || !*leaked)
+    leaks->leaked = calloc(count + 1, sizeof *leaks->leaked);
+    leaks->waits = calloc(count + 1, sizeof *leaks->waits);
+    if (!s->seen || !s->by_g || !s->roots_of || !s->roots || !s->state || !leaks->leaked || !leaks->waits)
         return ms_error_nomem("the search for leaked goroutines");
     for (size_t i = 0; i < count; i++)
         s->by_g[i] = (struct by_g){s->all->list.items[i].address, i};
@@ -419,26 +478,136 @@ static ms_result find(struct search *s, bool **leaked)
             MS_TRY(set_running(s, i));
     MS_TRY(find_fixed_point(s));
     for (size_t i = 0; i < count; i++)
-        (*leaked)[i] = s->state[i] != RUNS;
+        leaks->leaked[i] = s->state[i] != RUNS;
+    describe(s, leaks->waits);
+    count_waiters(s, leaks->waits);
     return NULL;
 }
 
-ms_result ms_go_find_leaked(const struct ms_go_heap *heap, bool **leaked)
+ms_result ms_go_find_leaked(const struct ms_go_heap *heap, struct ms_go_leaks *leaks)
 {
-    struct search s = {.go_heap = heap, .heap = &heap->scan->heap, .all = heap->goroutines};
-    *leaked = NULL;
-    MS_TRY(ms_go_bind(heap->goroutines->go, fields, sizeof fields / sizeof *fields, &s.layout));
-    struct ms_error *error = find(&s, leaked);
-    free(s.seen);
-    free(s.by_g);
-    free(s.roots_of);
-    free(s.roots);
-    free(s.state);
-    ms_vector_free(&s.stack);
-    ms_vector_free(&s.waits);
-    if (error) {
-        free(*leaked);
-        *leaked = NULL;
-    }
+    *leaks = (struct ms_go_leaks){.search = calloc(1, sizeof *leaks->search)};
+    if (!leaks->search)
+        return ms_error_nomem("the search for leaked goroutines");
+    struct ms_go_search *s = leaks->search;
+    s->go_heap = heap;
+    s->heap = &heap->scan->heap;
+    s->all = heap->goroutines;
+    struct ms_error *error = ms_go_bind(heap->goroutines->go, fields, sizeof fields / sizeof *fields, &s->layout);
+    if (!error)
+        error = find(s, leaks);
+    if (error)
+        ms_go_leaks_free(leaks);
     return error;
+}
+
+void ms_go_leaks_free(struct ms_go_leaks *leaks)
+{
+    struct ms_go_search *s = leaks->search;
+    if (s) {
+        free(s->seen);
+        free(s->by_g);
+        free(s->roots_of);
+        free(s->roots);
+        free(s->state);
+        free(s->owners.items);
+        ms_vector_free(&s->stack);
+        ms_vector_free(&s->waits);
+    }
+    free(s);
+    free(leaks->leaked);
+    free(leaks->waits);
+    *leaks = (struct ms_go_leaks){0};
+}
+
+bool ms_go_is_blocked(const char *reason)
+{
+    return IS_ONE_OF(reason, for_channels) || IS_ONE_OF(reason, for_others) || IS_ONE_OF(reason, for_ever);
+}
+
+/* --- what they keep -----------------------------------------------------------------------------
+ */
+
+/* The place of the block at START in the table, or where it would be. */
+static struct owner *owner_at(const struct owners *owners, uint64_t start)
+{
+    size_t at = (size_t)(start * 0x9e3779b97f4a7c15u >> 20) & (owners->room - 1);
+    while (owners->items[at].block && owners->items[at].block != start + 1)
+        at = (at + 1) & (owners->room - 1);
+    return &owners->items[at];
+}
+
+static ms_result make_room(struct owners *owners)
+{
+    if (owners->count * 2 < owners->room)
+        return NULL;
+    struct owners larger = {.room = owners->room ? owners->room * 2 : 1024, .count = owners->count};
+    larger.items = calloc(larger.room, sizeof *larger.items);
+    if (!larger.items)
+        return ms_error_nomem("what leaked goroutines keep");
+    for (size_t i = 0; i < owners->room; i++)
+        if (owners->items[i].block)
+            *owner_at(&larger, owners->items[i].block - 1) = owners->items[i];
+    free(owners->items);
+    *owners = larger;
+    return NULL;
+}
+
+/* A block's owner changes at most twice: from none to a group to SHARED. */
+static ms_result own(struct ms_go_search *s, uint64_t target, size_t group)
+{
+    if (target >= 2 * s->heap->granules)
+        return NULL;
+    uint64_t start = ms_start_of(s->heap, target / 2);
+    if (!is_live(s->heap, start) || is_seen(s, start))
+        return NULL;
+    MS_TRY(make_room(&s->owners));
+    struct owner *owner = owner_at(&s->owners, start);
+    if (owner->block && (owner->group == group || owner->group == SHARED))
+        return NULL;
+    s->owners.count += !owner->block;
+    *owner = (struct owner){start + 1, owner->block ? SHARED : group};
+    return push(s, start);
+}
+
+static ms_result own_all(struct ms_go_search *s)
+{
+    while (s->stack.count) {
+        uint64_t start = s->stack.items[--s->stack.count];
+        const size_t group = owner_at(&s->owners, start)->group;
+        for (uint64_t word = start * 2, end = ms_words_end(s->heap, start); word < end; word++) {
+            uint64_t target = ms_word_target(s->heap, word);
+            if (target != MS_NOTHING)
+                MS_TRY(own(s, target, group));
+        }
+    }
+    return NULL;
+}
+
+ms_result ms_go_leaks_retained(struct ms_go_leaks *leaks, struct ms_go_groups *groups, struct ms_tally *all)
+{
+    struct ms_go_search *s = leaks->search;
+    *all = (struct ms_tally){0};
+    for (size_t i = 0; i < s->all->list.count; i++) {
+        if (!leaks->leaked[i] || groups->of[i] == MS_GO_NO_GROUP)
+            continue;
+        const struct ms_go_range *stack = &s->all->list.items[i].stack;
+        groups->list.items[groups->of[i]].stack_bytes += stack->end - stack->start;
+        for (size_t k = s->roots_of[i]; k < s->roots_of[i + 1]; k++)
+            MS_TRY(own(s, s->go_heap->scan->roots[s->roots[k]].target, groups->of[i]));
+        MS_TRY(own_all(s));
+    }
+    for (size_t i = 0; i < s->owners.room; i++) {
+        const struct owner *owner = &s->owners.items[i];
+        if (!owner->block)
+            continue;
+        uint64_t bytes = ms_block_size(s->heap, owner->block - 1);
+        all->blocks++;
+        all->bytes += bytes;
+        if (owner->group != SHARED) {
+            groups->list.items[owner->group].retained_blocks++;
+            groups->list.items[owner->group].retained_bytes += bytes;
+        }
+    }
+    return NULL;
 }

@@ -74,9 +74,39 @@ static json_t *with_state(json_t *object, const char *state, const char *wait_re
     return ms_json_with(object, "wait_reason", ms_json_string(wait_reason));
 }
 
-static ms_result group_json(const struct ms_go_goroutines *all, const struct ms_go_group *group, bool leaks,
+static json_t *wait_json(const struct ms_goroutines_report *report, size_t index)
+{
+    const struct ms_go_wait *wait = &report->leaks->waits[index];
+    if (!wait->address)
+        return json_null();
+    json_t *object = ms_json_with(json_object(), "address", ms_json_address(wait->address));
+    object = ms_json_with(object, "of", ms_json_count(wait->count));
+    object = ms_json_with(object, "waiters", ms_json_count(wait->waiters));
+    object = ms_json_with(object, "channel", json_boolean(wait->channel));
+    if (!wait->channel)
+        return object;
+    object = ms_json_with(object, "length", ms_json_count(wait->length));
+    return ms_json_with(object, "capacity", ms_json_count(wait->capacity));
+}
+
+/* What leaked ones keep, and what they are stuck at: as the first of them has it. */
+static json_t *with_leak(json_t *object, const struct ms_goroutines_report *report, const struct ms_go_group *group)
+{
+    const size_t number = (size_t)(group - report->groups.list.items);
+    object = ms_json_with(object, "leaked", ms_json_count(group->leaked));
+    object = ms_json_with(object, "retained_blocks", ms_json_count(group->retained_blocks));
+    object = ms_json_with(object, "retained_bytes", ms_json_count(group->retained_bytes));
+    object = ms_json_with(object, "stack_bytes", ms_json_count(group->stack_bytes));
+    for (size_t i = group->first; i < report->all->list.count; i++)
+        if (report->groups.of[i] == number && (report->leaks->leaked[i] || !group->leaked))
+            return ms_json_with(object, "waits_for", wait_json(report, i));
+    return object;
+}
+
+static ms_result group_json(const struct ms_goroutines_report *report, const struct ms_go_group *group,
                             json_t **out)
 {
+    const struct ms_go_goroutines *all = report->all;
     struct ms_go_calls calls;
     MS_TRY(ms_go_group_calls(all, group, &calls));
     json_t *stack = json_array();
@@ -85,8 +115,10 @@ static ms_result group_json(const struct ms_go_goroutines *all, const struct ms_
     ms_go_calls_free(&calls);
     const struct ms_go_state_count *most = group->states.items;
     json_t *object = ms_json_with(json_object(), "count", ms_json_count(group->count));
-    if (leaks)
-        object = ms_json_with(object, "leaked", ms_json_count(group->leaked));
+    if (group->known)
+        object = ms_json_with(object, "known", ms_json_count(group->known));
+    if (report->leaks)
+        object = with_leak(object, report, group);
     object = with_state(object, most->state, most->wait_reason);
     if (group->states.count > 1)
         object = ms_json_with(object, "states", states_json(group));
@@ -104,24 +136,40 @@ static ms_result group_json(const struct ms_go_goroutines *all, const struct ms_
     return NULL;
 }
 
-ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **out)
+static ms_result groups_json(const struct ms_goroutines_report *report, bool suspects, json_t **groups)
 {
-    json_t *groups = json_array();
+    *groups = json_array();
     for (size_t i = 0; i < report->groups.list.count; i++) {
-        json_t *group;
-        if (report->leaked && !report->groups.list.items[i].leaked)
+        const struct ms_go_group *group = &report->groups.list.items[i];
+        json_t *item;
+        if (suspects ? !group->suspect : !ms_goroutines_shown(report, group))
             continue;
-        struct ms_error *error =
-            group_json(report->all, &report->groups.list.items[i], report->leaked != NULL, &group);
+        struct ms_error *error = group_json(report, group, &item);
         if (error) {
-            json_decref(groups);
+            json_decref(*groups);
             return error;
         }
-        groups = ms_json_with_item(groups, group);
+        *groups = ms_json_with_item(*groups, item);
+    }
+    return NULL;
+}
+
+ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **out)
+{
+    json_t *groups, *suspects = NULL;
+    MS_TRY(groups_json(report, false, &groups));
+    struct ms_error *error = report->leaks ? groups_json(report, true, &suspects) : NULL;
+    if (error) {
+        json_decref(groups);
+        return error;
     }
     json_t *object = ms_json_with(json_object(), "total", ms_json_count(report->groups.total));
-    if (report->leaked)
+    if (report->leaks) {
         object = ms_json_with(object, "leaked", ms_json_count(report->groups.leaked));
+        object = ms_json_with(object, "remaining", ms_json_count(report->remaining));
+        object = ms_json_with(object, "retained_bytes", ms_json_count(report->retained.bytes));
+        object = ms_json_with(object, "suspects", suspects);
+    }
     object = ms_json_with(object, "system", ms_json_count(report->groups.system));
     *out = ms_json_with(object, "groups", groups);
     return *out ? NULL : ms_error_nomem("the report");
@@ -174,7 +222,7 @@ static ms_result write_listed(FILE *out, const char *document, const struct ms_g
     bool first = true;
     for (size_t i = 0; i < all->list.count && !ferror(out); i++) {
         json_t *goroutine;
-        if ((all->list.items[i].system && !report->with_system) || (report->leaked && !report->leaked[i]))
+        if (!ms_goroutines_lists(report, i))
             continue;
         MS_TRY(goroutine_json(all, &all->list.items[i], &goroutine));
         fputs(first ? "\n      " : ",\n      ", out);

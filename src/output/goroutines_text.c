@@ -23,6 +23,20 @@ static void write_place(FILE *out, const struct ms_go_call *call)
     fprintf(out, ":%d", call->line);
 }
 
+uint64_t ms_goroutines_shown(const struct ms_goroutines_report *report, const struct ms_go_group *group)
+{
+    uint64_t count = report->leaks ? group->leaked : group->count;
+    return group->ignored || group->known > count ? 0 : count - group->known;
+}
+
+bool ms_goroutines_lists(const struct ms_goroutines_report *report, size_t index)
+{
+    const uint32_t group = report->groups.of[index];
+    if (group == MS_GO_NO_GROUP || (report->leaks && !report->leaks->leaked[index]))
+        return false;
+    return ms_goroutines_shown(report, &report->groups.list.items[group]) != 0;
+}
+
 /* --- each one -----------------------------------------------------------------------------------
  */
 
@@ -91,7 +105,7 @@ void ms_goroutines_full_text(const struct ms_view *view, const struct ms_gorouti
     const struct ms_go_goroutines *all = report->all;
     bool first = true;
     for (size_t i = 0; i < all->list.count && !ferror(view->out); i++) {
-        if ((all->list.items[i].system && !report->with_system) || (report->leaked && !report->leaked[i]))
+        if (!ms_goroutines_lists(report, i))
             continue;
         if (!first)
             putc('\n', view->out);
@@ -197,9 +211,39 @@ static void write_calls(const struct ms_view *view, const struct ms_go_group *gr
         fputs("          ... where it was called from is not known\n", view->out);
 }
 
-static ms_result write_group(const struct ms_view *view, const struct ms_go_goroutines *all,
-                             const struct ms_go_group *group, bool leaks)
+/* What a group of leaked ones waits for, as its first has it, and what it keeps. */
+static void write_leak(const struct ms_view *view, const struct ms_goroutines_report *report,
+                       const struct ms_go_group *group)
 {
+    char retained[16], stacks[16], blocks[32];
+    const size_t number = (size_t)(group - report->groups.list.items);
+    size_t first = group->first;
+    while (first + 1 < report->all->list.count &&
+           (report->groups.of[first] != number || !report->leaks->leaked[first]))
+        first++;
+    const struct ms_go_wait *wait = &report->leaks->waits[first];
+    if (wait->address) {
+        fprintf(view->out, "          waits for %s 0x%" PRIx64, wait->channel ? "channel" : "what is at",
+                wait->address);
+        if (wait->channel && wait->capacity)
+            fprintf(view->out, " (%" PRIu64 " of %" PRIu64 " queued)", wait->length, wait->capacity);
+        if (wait->count > 1)
+            fprintf(view->out, ", the first of %" PRIu32, wait->count);
+        if (wait->waiters > 1)
+            fprintf(view->out, ", as %" PRIu32 " other%s", wait->waiters - 1, wait->waiters == 2 ? "" : "s");
+        putc('\n', view->out);
+    }
+    fprintf(view->out, "          keeps %s in %s object%s, and %s of stack%s\n",
+            ms_size_text(group->retained_bytes, retained), ms_count_text(group->retained_blocks, blocks),
+            group->retained_blocks == 1 ? "" : "s", ms_size_text(group->stack_bytes, stacks),
+            group->leaked == 1 ? "" : "s");
+}
+
+/* COUNT of GROUP are shown. */
+static ms_result write_group(const struct ms_view *view, const struct ms_goroutines_report *report,
+                             const struct ms_go_group *group, uint64_t shown)
+{
+    const struct ms_go_goroutines *all = report->all;
     char count[32];
     struct ms_go_calls calls;
     struct ms_go_labels labels;
@@ -212,8 +256,8 @@ static ms_result write_group(const struct ms_view *view, const struct ms_go_goro
     }
     putc('\n', view->out);
     ms_style_begin(view, MS_STYLE_HEAD);
-    fprintf(view->out, "%8s  ", ms_count_text(leaks ? group->leaked : group->count, count));
-    if (leaks && group->leaked != group->count)
+    fprintf(view->out, "%8s  ", ms_count_text(shown, count));
+    if (shown != group->count)
         fprintf(view->out, "of %s ", ms_count_text(group->count, count));
     write_states(view, group);
     ms_style_end(view);
@@ -221,6 +265,8 @@ static ms_result write_group(const struct ms_view *view, const struct ms_go_goro
         fprintf(view->out, "  (goroutine %" PRIu64 ")", all->list.items[group->first].id);
     putc('\n', view->out);
     write_labels(view->out, &labels);
+    if (report->leaks && group->leaked)
+        write_leak(view, report, group);
     write_calls(view, group, &calls);
     if (group->created_at && ms_go_creator(all, group->created_at, &creator) &&
         all->list.items[group->first].id != 1) {
@@ -238,10 +284,11 @@ static ms_result write_group(const struct ms_view *view, const struct ms_go_goro
 }
 
 /* What can no more be woken, and which of it is most. */
-static void write_leaked(const struct ms_view *view, const struct ms_go_groups *groups)
+static void write_leaked(const struct ms_view *view, const struct ms_goroutines_report *report)
 {
-    char leaked[32], total[32];
-    ms_style_begin(view, groups->leaked ? MS_STYLE_BAD : MS_STYLE_GOOD);
+    char leaked[32], total[32], size[16];
+    const struct ms_go_groups *groups = &report->groups;
+    ms_style_begin(view, report->remaining ? MS_STYLE_BAD : MS_STYLE_GOOD);
     if (groups->leaked)
         fprintf(view->out, "%s of %s goroutine%s leaked: nothing that can still run can wake them",
                 ms_count_text(groups->leaked, leaked), ms_count_text(groups->total, total),
@@ -250,7 +297,31 @@ static void write_leaked(const struct ms_view *view, const struct ms_go_groups *
         fprintf(view->out, "none of %s goroutine%s is leaked", ms_count_text(groups->total, total),
                 groups->total == 1 ? "" : "s");
     ms_style_end(view);
+    if (groups->leaked)
+        fprintf(view->out, ", and they alone keep %s", ms_size_text(report->retained.bytes, size));
+    if (groups->leaked != report->remaining)
+        fprintf(view->out, "; %s of them %s ignored or known",
+                ms_count_text(groups->leaked - report->remaining, leaked),
+                groups->leaked - report->remaining == 1 ? "is" : "are");
     putc('\n', view->out);
+}
+
+static ms_result write_suspects(const struct ms_view *view, const struct ms_goroutines_report *report)
+{
+    bool any = false;
+    for (size_t i = 0; report->leaks && i < report->groups.list.count && !ferror(view->out); i++) {
+        const struct ms_go_group *group = &report->groups.list.items[i];
+        if (!group->suspect)
+            continue;
+        if (!any)
+            fputs("\nsuspects, which something can still wake: many that wait for long, or more than before\n",
+                  view->out);
+        any = true;
+        struct ms_go_group waiting = *group;
+        waiting.leaked = 0; /* those were shown */
+        MS_TRY(write_group(view, report, &waiting, group->count - group->leaked));
+    }
+    return NULL;
 }
 
 static void write_verdict(const struct ms_view *view, const struct ms_go_groups *groups)
@@ -271,13 +342,17 @@ static void write_verdict(const struct ms_view *view, const struct ms_go_groups 
 ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                              const struct ms_goroutines_report *report)
 {
-    if (report->leaked)
-        write_leaked(view, &report->groups);
+    if (report->leaks)
+        write_leaked(view, report);
     else
         write_verdict(view, &report->groups);
-    for (size_t i = 0; i < report->groups.list.count && !ferror(view->out); i++)
-        if (!report->leaked || report->groups.list.items[i].leaked)
-            MS_TRY(write_group(view, report->all, &report->groups.list.items[i], report->leaked));
+    for (size_t i = 0; i < report->groups.list.count && !ferror(view->out); i++) {
+        const struct ms_go_group *group = &report->groups.list.items[i];
+        uint64_t shown = ms_goroutines_shown(report, group);
+        if (shown)
+            MS_TRY(write_group(view, report, group, shown));
+    }
+    MS_TRY(write_suspects(view, report));
     ms_write_footer(view, image, heap, report->complete);
     return NULL;
 }

@@ -9,43 +9,17 @@ LEAK_RUNS=N runs every scenario N times in both ways, and prints a table; withou
 
 import os
 import re
+import shutil
 import sys
 
 import golang
 import harness
-from harness import Target, cases, check, memscope
+from harness import Target, cases, check, check_equal, memscope, test
 
 RUNS = int(os.environ.get("LEAK_RUNS", "0"))
 SOURCES = "src/runtime/testdata/testgoroutineleakprofile"
 SCENARIOS = "src/runtime/goroutineleakprofile_test.go"
-WAIT = """package main
-
-import (
-	"io"
-	"os"
-	"runtime/pprof"
-)
-
-func wait() {
-	os.Stdout.WriteString("ready\\n")
-	os.Stdin.Read(make([]byte, 16))
-}
-
-func lookAt(prof *pprof.Profile, out io.Writer, debug int) {
-	if out == io.Discard {
-		if prof != nil {
-			prof.WriteTo(out, debug)
-		}
-		return
-	}
-	wait()
-	if prof != nil {
-		prof.WriteTo(out, debug)
-		os.Stdout.WriteString("\\n")
-		wait()
-	}
-}
-"""
+WAIT = os.path.join(golang.SOURCES, "lookat", "lookat.go")
 # Of those that leak for certain, a few are run always: each way of waiting, and some larger programs.
 ALWAYS_GOKER = ("Cockroach7504", "Cockroach35073", "Etcd5509", "Grpc862", "Moby25348", "Moby30408",
                 "Syncthing5795", "Kubernetes38669")
@@ -89,8 +63,7 @@ def program(goker, profiling):
                     text = file.read()
                 with open(os.path.join(where, name), "w") as file:
                     file.write(text.replace("prof.WriteTo(", "lookAt(prof, "))
-        with open(os.path.join(where, "wait.go"), "w") as file:
-            file.write(WAIT)
+        shutil.copy(WAIT, where)
         with open(os.path.join(where, "go.mod"), "w") as file:
             file.write("module leaked\n\ngo 1.26\n")
         golang.go(golang.NEWEST, "build", "-o", "leaked", ".", where=where, CGO_ENABLED="0",
@@ -200,6 +173,106 @@ def as_go_finds(goker):
         print("%d leaked goroutines compared" % both)
     check(both, "Go finds none")
     check(not bad, "\n".join(map(str, bad)))
+
+
+# what is said of them, and what is left out
+
+MIB = 1 << 20
+
+
+def stuck(version):
+    return Target([golang.go_program("stuck", version)])
+
+
+def report(target, *options, expect=(0, 1)):
+    return memscope("goroutines", "--leaked", "-j", *options, target.pid, expect=expect).json["goroutines"]
+
+
+def by_function(groups):
+    """{name of the fixture's function: its group}"""
+    return {call["function"][len("main."):]: group for group in groups for call in group["stack"]
+            if re.match(r"main\.(leaked|kept)", call["function"])}
+
+
+@cases(golang.versions()[0], golang.versions()[-1])
+def what_they_keep(version):
+    with stuck(version) as target:
+        found = report(target, expect=1)
+    groups = by_function(found["groups"])
+    check_equal({name: group["leaked"] for name, group in groups.items()},
+                {"leakedHolding": 12, "leakedOne": 1, "leakedOther": 1, "leakedQueued": 2}, "what is leaked")
+    for name, least in (("leakedHolding", 12 * MIB), ("leakedOne", 0), ("leakedOther", 0), ("leakedQueued", 0)):
+        group = groups[name]
+        check(least <= group["retained_bytes"] < least + MIB // 4,
+              "%s keeps %d bytes, not %d" % (name, group["retained_bytes"], least))
+        check(group["stack_bytes"] >= 2048 * group["leaked"], "%s has %d bytes of stacks" %
+              (name, group["stack_bytes"]))
+    check(13 * MIB <= found["retained_bytes"] < 13 * MIB + MIB // 4, "all keep %d bytes" % found["retained_bytes"])
+    waits = groups["leakedQueued"]["waits_for"]
+    check_equal((waits["channel"], waits["length"], waits["capacity"], waits["waiters"]), (True, 4, 4, 2),
+                "what senders wait for")
+    check_equal(groups["leakedOne"]["waits_for"]["waiters"], 1, "those that wait for a channel of one's own")
+
+
+@test
+def only_the_new_ones():
+    baseline = os.path.join(harness.scratch(), "baseline.json")
+    with stuck(golang.NEWEST) as target:
+        for options in ((), ("--leaked",)):
+            with open(baseline, "w") as file:
+                file.write(memscope("goroutines", "-j", *options, target.pid, expect=(0, 1)).out)
+            same = report(target, "--baseline", baseline, expect=0)
+            check_equal((same["remaining"], same["groups"], same["suspects"]), (0, [], []), "what is new")
+        memscope("goroutines", "-j", "-o", baseline, target.pid, expect=0)
+        target.process.stdin.write(b"\n")
+        target.process.stdin.flush()
+        target.wait_ready()
+        found = report(target, "--baseline", baseline, expect=1)
+        text = memscope("goroutines", "--leaked", "--baseline", baseline, target.pid, expect=1).out
+        plain = memscope("goroutines", "-j", "--baseline", baseline, target.pid, expect=0).json["goroutines"]
+    groups = by_function(found["groups"])
+    check_equal({name: group["leaked"] - group.get("known", 0) for name, group in groups.items()},
+                {"leakedHolding": 1, "leakedNew": 1}, "the new ones")
+    check_equal(found["remaining"], 2, "how many are new")
+    check_equal(list(by_function(found["suspects"])), ["keptFew"], "what has grown")
+    check_equal(sorted(re.findall(r"^ +(\d+)  (?:of \d+ )?[cs]", text, re.M)), ["1", "1", "4"], "the counts in\n" + text)
+    check_equal(sorted(by_function(plain["groups"])), ["keptFew", "leakedHolding", "leakedNew"],
+                "the new ones without --leaked")
+
+
+@test
+def ignored_ones():
+    with stuck(golang.NEWEST) as target:
+        for function, left in (("main.leakedHolding", ["leakedOne", "leakedOther", "leakedQueued"]),
+                               ("main.leakedO*", ["leakedHolding", "leakedQueued"]),
+                               ("main.leaked", ["leakedHolding", "leakedOne", "leakedOther", "leakedQueued"])):
+            found = report(target, "--ignore", function, expect=1)
+            check_equal(sorted(by_function(found["groups"])), left, "what is left without " + function)
+        found = report(target, "--ignore", "main.leakedO*", "--ignore", "main.leakedHolding",
+                       "--ignore", "runtime.chansend", expect=0)
+        check_equal(found["groups"], [], "what is left")
+
+
+@test
+def suspects():
+    with stuck(golang.NEWEST) as target:
+        check_equal(report(target)["suspects"], [], "suspects of a program that has just begun")
+        found = report(target, "--suspect-after", "0", "--ignore", "main.leaked*", expect=0)
+        text = memscope("goroutines", "--leaked", "--suspect-after", "0", target.pid, expect=1).out
+    groups = by_function(found["suspects"])
+    check_equal({name: group["count"] for name, group in groups.items()}, {"keptMany": 15}, "the suspects")
+    check("suspects, which something can still wake" in text and "keptMany" in text.split("suspects")[1],
+          "the text is\n" + text)
+
+
+@test
+def bad_baselines():
+    path = os.path.join(harness.scratch(), "bad.json")
+    for text in ("", "[]", "{}", '{"goroutines": {"groups": [{"count": 1}]}}'):
+        with open(path, "w") as file:
+            file.write(text)
+        said = memscope("goroutines", "--baseline", path, os.getpid(), expect=2).err
+        check(path in said, "of %r it said %r" % (text, said))
 
 
 if __name__ == "__main__":
