@@ -175,7 +175,7 @@ def in_the_middle_of_anything(version):
 def leaked(target):
     """Goroutines by the function that says what is to be found, and those that are."""
     def names(*options):
-        listed = json.loads(goroutines(target, "-j", "--full", *options).out)["goroutines"]["list"]
+        listed = json.loads(goroutines(target, "-j", "--full", *options, expect=len(options)).out)["goroutines"]["list"]
         return Counter(call["function"] for one in listed for call in one["stack"]
                        if re.match(r"main\.(leaked|kept)", call["function"]))
     return names(), names("--leaked")
@@ -186,7 +186,7 @@ def leaked_ones(version):
     """All that nothing can wake, and no other."""
     with Target([golang.go_program("leaking", version)]) as target:
         there, found = leaked(target)
-        text = goroutines(target, "--leaked").out
+        text = goroutines(target, "--leaked", expect=1).out
         target.check_unharmed()
     expected = Counter({name: count for name, count in there.items() if "leaked" in name})
     check(sum(expected.values()) >= 14 and sum((there - expected).values()) > 100,
