@@ -275,9 +275,24 @@ static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
 
 static void claim_pointer(struct ms_go_typing *g, const struct ms_go_type *type, uint64_t pointer, bool guess);
 
+/*
+ * What NewTimer() and NewTicker() return is the beginning of a bigger structure of the runtime (timeTimer in
+ * src/runtime/time.go, 1.23 and later).
+ */
+static const struct ms_type *whole_timer(struct ms_go_typing *g, const struct ms_type *type)
+{
+    if (strncmp(type->name, "time.Ti", 7) != 0 ||
+        (strcmp(type->name, "time.Timer") != 0 && strcmp(type->name, "time.Ticker") != 0))
+        return type;
+    const struct ms_type *whole = ms_type_named(g->shapes.types, "runtime.timeTimer");
+    return whole ? ms_go_whole(&g->shapes, whole) : type;
+}
+
 static void claim_values(struct ms_go_typing *g, uint64_t address, const struct ms_type *type, uint64_t count,
                          bool guess)
 {
+    if (count == 1)
+        type = whole_timer(g, type);
     const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess};
     if (type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION)
         take(g, &claim);
