@@ -34,6 +34,9 @@ struct ms_go_buckets {
 ms_result ms_go_buckets_read(struct ms_go *go, struct ms_go_buckets *buckets);
 void ms_go_buckets_free(struct ms_go_buckets *buckets);
 
+/* COUNT and SIZE as all were counted, not one in RATE bytes (scaleHeapSample of src/runtime/pprof/protomem.go). */
+void ms_go_scale_sample(int64_t count, int64_t size, int64_t rate, int64_t scaled[2]);
+
 /*
  * Makes locations of stacks as runtime/pprof does: calls that were inlined are lines of one
  * location. PROFILE, which gets them, GO and FUNCTIONS must outlive it.

@@ -31,7 +31,7 @@ static int64_t to_integer(double value)
 }
 
 /* Divides what was counted by the probability of being counted (scaleHeapSample). */
-static void scale(int64_t count, int64_t size, int64_t rate, int64_t scaled[2])
+void ms_go_scale_sample(int64_t count, int64_t size, int64_t rate, int64_t scaled[2])
 {
     double factor = 1;
     scaled[0] = scaled[1] = 0;
@@ -68,8 +68,8 @@ static ms_result add_sample(struct ms_profile *profile, int64_t rate, const stru
     if (__builtin_sub_overflow(bucket->allocs, bucket->frees, &objects) ||
         __builtin_sub_overflow(bucket->alloc_bytes, bucket->free_bytes, &bytes))
         objects = bytes = 0;
-    scale(bucket->allocs, bucket->alloc_bytes, rate, sample->values);
-    scale(objects, bytes, rate, sample->values + 2);
+    ms_go_scale_sample(bucket->allocs, bucket->alloc_bytes, rate, sample->values);
+    ms_go_scale_sample(objects, bytes, rate, sample->values + 2);
     int64_t size = bucket->allocs > 0 ? bucket->alloc_bytes / bucket->allocs : 0;
     return size ? ms_profile_label(profile, "bytes", NULL, size) : NULL;
 }

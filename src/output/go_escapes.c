@@ -21,6 +21,11 @@ static void write_escape(const struct ms_view *view, const struct ms_go_escape *
     fprintf(view->out, ":%d", escape->line);
     if (escape->copies > 1)
         fprintf(view->out, " (in %llu functions, by inlining)", (unsigned long long)escape->copies);
+    if (escape->counted && escape->live_objects) {
+        char count[32];
+        fprintf(view->out, "  %s alive, %s", ms_count_text(escape->live_objects, count),
+                ms_size_text(escape->live_bytes, size));
+    }
     putc('\n', view->out);
 }
 
@@ -70,6 +75,12 @@ void ms_escapes_text(const struct ms_view *view, const char *target, const struc
             ms_count_text(count_packages(escapes), packages), count_packages(escapes) == 1 ? "" : "s");
     if (!view->quiet)
         write_list(view, escapes);
+    if (!view->quiet && escapes->counted) {
+        fputs("\nalive: by the memory profile of the process", view->out);
+        if (escapes->rate > 1)
+            fprintf(view->out, ", an estimate from samples, one in %s bytes", ms_count_text((uint64_t)escapes->rate, count));
+        fputs("; what has no figure has no sample that is alive, or shares its line\n", view->out);
+    }
     if (!escapes->complete)
         fputs("some of the debug information makes no sense and was left out\n", view->out);
 }
@@ -84,6 +95,10 @@ static json_t *escape_json(const struct ms_go_escape *escape)
     object = ms_json_with(object, "type", ms_json_string(escape->type));
     object = ms_json_with(object, "size", ms_json_count(escape->size));
     object = ms_json_with(object, "copies", ms_json_count(escape->copies));
+    if (escape->counted) {
+        object = ms_json_with(object, "live_objects", ms_json_count(escape->live_objects));
+        object = ms_json_with(object, "live_bytes", ms_json_count(escape->live_bytes));
+    }
     return ms_json_with(object, "inlined", json_boolean(escape->inlined));
 }
 
@@ -95,6 +110,8 @@ ms_result ms_escapes_json_write(const struct ms_view *view, const char *target, 
     for (size_t i = 0; i < escapes->list.count; i++)
         list = ms_json_with_item(list, escape_json(&escapes->list.items[i]));
     json_t *body = ms_json_with(json_object(), "variables", list);
+    if (escapes->counted)
+        body = ms_json_with(body, "sample_rate", json_integer(escapes->rate));
     json_t *document = ms_json_document(ms_json_envelope(&file, &no_heap), escapes->complete, "escapes", body);
     if (!document)
         return ms_error_nomem("the report");

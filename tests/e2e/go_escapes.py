@@ -84,6 +84,21 @@ def of_a_process_without_a_stop():
     target.check_unharmed()
 
 
+@cases(*golang.versions())
+def how_many_are_alive(version):
+    """The program counts its own; each allocation is in its memory profile."""
+    with harness.Target([golang.go_program("alive", version)]) as target:
+        told = dict(note.split() for note in target.truth.notes["alive"])
+        found = {v["variable"]: v for v in escapes("--package", "main", str(target.pid))}
+        for name, count in told.items():
+            check_equal(found[name]["live_objects"], int(count), "alive of " + name)
+            check((int(count) == 0) == (found[name]["live_bytes"] == 0), "bytes of %r" % found[name])
+        check_equal(found["linked"]["live_bytes"], 70 * 208, "bytes of linked")
+        text = harness.memscope("escapes", "--package", "main", str(target.pid), expect=0).out
+        check(re.search(r"^ +linked .*  70 alive, 14\.2 KiB$", text, re.M), text)
+        target.check_unharmed()
+
+
 @test
 def text_says_the_same():
     program = golang.go_program("escapes")
