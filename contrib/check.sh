@@ -61,7 +61,7 @@ run_tests()
     [ "$2" -ne 0 ] || return 0
     echo "what failed, from $work/$name.log:"
     # The reasons first, then which: a reader may see only the head of what is printed.
-    awk '/^not ok/ { wanted = 12 } !/^not ok/ && !/^#/ { wanted = 0 } wanted-- > 0' \
+    awk '/^(FAIL|ERROR):/ { next } /^not ok/ { wanted = 12 } !/^not ok/ && !/^#/ { wanted = 0 } wanted-- > 0' \
         "$dir/test-suite.log" 2>/dev/null | head -n 120
     grep -E '^(FAIL|XPASS|ERROR):|: error: |\*\*\*' "$work/$name.log" | head -n 60
     return 1

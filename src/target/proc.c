@@ -75,6 +75,15 @@ char ms_proc_state(pid_t tid)
     return after_name && after_name[1] == ' ' ? after_name[2] : 0;
 }
 
+/* By its flags (PF_KTHREAD of include/linux/sched.h), the seventh figure of stat behind the name. */
+static bool is_kernel_thread(pid_t tid)
+{
+    ms_auto_free char *text = read_of(tid, "stat", NULL);
+    const char *after_name = text ? strrchr(text, ')') : NULL;
+    unsigned long flags;
+    return after_name && sscanf(after_name + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags) == 1 && flags & 0x00200000;
+}
+
 /* The name of a process for messages; comm may hold anything, so only printable ASCII is kept. */
 static void name_of(pid_t tid, char name[32])
 {
@@ -234,9 +243,9 @@ ms_result ms_proc_meet(pid_t pid, struct ms_image_source *source)
         if (source->proc_fd < 0)
             return ms_proc_ended(pid);
     }
-    /* A kernel thread has no memory: status has no VmSize. */
+    /* A kernel thread has no memory: status has no VmSize. Nor has a process that is just ending. */
     if (ms_proc_status(source->tid, "VmSize:") < 0) {
-        if (ms_proc_state(source->tid) == 0)
+        if (!is_kernel_thread(source->tid))
             return ms_proc_ended(pid);
         return ms_error(MS_TARGET, "process %d is a kernel thread: it has no memory of its own", pid);
     }
