@@ -372,7 +372,7 @@ static struct ms_error *step_map(struct writer *w, const struct ms_go_expression
 {
     const struct ms_go_map *map = &w->map->map;
     const struct ms_type *type = step->what.type;
-    struct slot slot;
+    struct slot slot = {0};
     if (!type || !map->unit || type != whole(w, map->unit))
         return NULL; /* its structure, directory, a table */
     const uint64_t unit = step->address + (step->word - step->address) / type->size * type->size;
@@ -390,8 +390,11 @@ static struct ms_error *step_map(struct writer *w, const struct ms_go_expression
     w->type = whole(w, w->map->element);
     w->base = slot.element;
     w->place = VALUE;
-    if (map->indirect_element) /* the element is the next block */
-        return ms_image_read_word(w->image, slot.element, &w->base) ? NULL : NULL;
+    if (map->indirect_element) { /* the element is the next block */
+        if (!ms_image_read_word(w->image, slot.element, &w->base))
+            w->place = LOST;
+        return NULL;
+    }
     MS_TRY(descend(w, step->word));
     return w->place == LOST ? NULL : follow(w);
 }

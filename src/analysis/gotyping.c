@@ -190,12 +190,13 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
             slot->partial = 1;
             g->t->failed |= !ms_map_put(&g->counts, object->start, 0, count);
         }
-    } else if (level > slot->level || (level == slot->level && old == g->tiny)) {
-        set(g, object, claim, count, level);
-    } else if (level < slot->level || ms_go_holds_at(&g->shapes, old, 0, claim->type) ||
-               (is_bytes(g, old) && is_bytes(g, claim->type))) {
         return;
-    } else if (ms_go_holds_at(&g->shapes, claim->type, 0, old)) {
+    }
+    const bool stronger = level > slot->level || (level == slot->level && old == g->tiny);
+    if (!stronger && (level < slot->level || ms_go_holds_at(&g->shapes, old, 0, claim->type) ||
+                      (is_bytes(g, old) && is_bytes(g, claim->type))))
+        return;
+    if (stronger || ms_go_holds_at(&g->shapes, claim->type, 0, old)) {
         set(g, object, claim, count, level);
     } else if (!(old->kind == MS_TYPE_STRUCT && claim->type->kind != MS_TYPE_STRUCT)) {
         slot->contested = 1;

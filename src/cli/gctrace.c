@@ -211,24 +211,24 @@ static ms_result open_go(const struct ms_common *common, struct ms_session *sess
     MS_TRY(ms_report_file_check(common->output));
     MS_TRY(ms_live_open((pid_t)pid, &session->image));
     MS_TRY(ms_session_go(common, session));
-    if (!session->go)
-        return ms_error(MS_TARGET, "%s is no Go program: it has no collector to trace",
-                        session->image->origin);
     return NULL;
 }
 
 static ms_result run(const struct options *o, struct ms_session *session)
 {
     MS_TRY(open_go(&o->common, session));
+    struct ms_go *go = session->go;
+    if (!go)
+        return ms_error(MS_TARGET, "process %s is no Go program: it has no collector to trace", o->common.target);
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     struct ms_go_trace *trace;
-    MS_TRY(ms_go_trace_new(session->go, &trace));
+    MS_TRY(ms_go_trace_new(go, &trace));
     FILE *out = o->common.output ? fopen(o->common.output, "we") : stdout;
-    struct ms_error *error = out ? follow(o, session->go, trace, &signals, out)
+    struct ms_error *error = out ? follow(o, go, trace, &signals, out)
                                  : ms_error(MS_TARGET, "cannot write %s: %m", o->common.output);
     if (out && out != stdout && fclose(out) != 0 && !error)
         error = ms_error(MS_TARGET, "cannot write %s: %m", o->common.output);

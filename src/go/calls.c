@@ -183,7 +183,7 @@ unsigned ms_go_calls_at(struct ms_go_functions *functions, uint64_t pc, struct m
         cache->count++;
     }
     unsigned count = slot->count < most ? slot->count : most;
-    if (count)
+    if (count && cache->calls.items)
         memcpy(calls, cache->calls.items + slot->first, count * sizeof *calls);
     return count;
 }

@@ -269,6 +269,8 @@ static bool read_cycle(struct ms_go_trace *trace, struct ms_go_cycle *cycle, str
     for (unsigned i = 0; i < TRIES && !told; i++) {
         if (!look_at(trace, look))
             return false;
+        /* Copies of one structure, what pads it too. */
+        // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
         told = decode(trace, look, cycle) && !memcmp(&before, cycle, sizeof before) &&
                forced == look->forced_count;
         memcpy(&before, cycle, sizeof before);

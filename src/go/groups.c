@@ -59,6 +59,7 @@ static size_t *slot_of(const struct ms_go_groups *groups, size_t *slots, size_t 
                        const struct ms_go_group *group)
 {
     size_t at = group->hash & (room - 1);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is room before anything is looked for
     for (; slots[at]; at = (at + 1) & (room - 1)) {
         const struct ms_go_group *other = &groups->list.items[slots[at] - 1];
         if (other->hash == group->hash && other->depth == group->depth &&

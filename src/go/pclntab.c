@@ -228,7 +228,7 @@ ms_result ms_go_functions_new(struct ms_go *go, struct ms_go_functions **out)
     functions->go = go;
     functions->pages = malloc(MS_GO_CACHED_PAGES * sizeof *functions->pages);
     struct ms_error *error = functions->pages ? NULL : ms_error_nomem("the tables of Go functions");
-    for (size_t i = 0; !error && i < MS_GO_CACHED_PAGES; i++)
+    for (size_t i = 0; functions->pages && i < MS_GO_CACHED_PAGES; i++)
         functions->pages[i].address = 1;
     for (size_t i = 0; !error && i < go->modules.count; i++)
         error = read_module(functions, &go->modules.items[i]);

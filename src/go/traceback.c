@@ -36,10 +36,8 @@ bool ms_go_filter_shows(struct go_filter *filter, const struct ms_go_call *call)
     bool shown = true;
     if (call->id == MS_GO_WRAPPER && ms_go_elides_wrapper(callee))
         shown = false;
-    else if (filter->minor >= 25 &&
-             (call->id == MS_GO_RUN_FINALIZERS || call->id == MS_GO_RUN_CLEANUPS))
-        shown = true;
-    else if (!strcmp(call->function, "runtime.gopanic") && filter->shown)
+    else if ((filter->minor >= 25 && (call->id == MS_GO_RUN_FINALIZERS || call->id == MS_GO_RUN_CLEANUPS)) ||
+             (!strcmp(call->function, "runtime.gopanic") && filter->shown))
         shown = true;
     else if (!strncmp(call->function, "runtime.", 8))
         shown = is_exported(call->function + 8, filter->minor);

@@ -67,8 +67,10 @@ char *ms_go_time_text(uint64_t unix_ns, char text[MS_GO_WORD])
     size_t at = 0;
     if (unix_ns && localtime_r(&seconds, &parts))
         at = strftime(text, MS_GO_WORD, "%Y-%m-%d %H:%M:", &parts);
-    if (!at)
-        return strcpy(text, "-");
+    if (!at) {
+        snprintf(text, MS_GO_WORD, "-");
+        return text;
+    }
     snprintf(text + at, 3, "%02d", parts.tm_sec);
     at += 2;
     if (unix_ns % 1000000000) {

@@ -168,8 +168,10 @@ ms_result ms_add_frame(struct ms_types *types, uint64_t pc, uint64_t sp, uint64_
 {
     struct builder *b = calloc(1, sizeof *b);
     struct ms_call *call = calloc(1, sizeof *call);
-    struct ms_error *error = b && call ? NULL : ms_error_nomem("the stack of a thread");
-    if (!error) {
+    struct ms_error *error;
+    if (!b || !call) {
+        error = ms_error_nomem("the stack of a thread");
+    } else {
         *b = (struct builder){.types = types, .stack = stack, .locals = true};
         *call = (struct ms_call){.pc = pc, .at = pc, .cfa = cfa};
         call->registers.value[MS_DWARF_RSP] = sp;
