@@ -37,9 +37,10 @@ struct go_code_point *ms_go_code_point(const struct ms_go_goroutines *all, uint6
     if (!grow(reader))
         return NULL;
     struct go_code_point **slot = point_slot(reader->points, reader->point_room, pc);
-    if (*slot)
-        return *slot;
-    struct go_code_point *point = calloc(1, sizeof *point);
+    struct go_code_point *point = *slot;
+    if (point)
+        return point;
+    point = calloc(1, sizeof *point);
     if (!point)
         return NULL;
     point->pc = pc;
