@@ -28,7 +28,7 @@ struct ms_go_leaks {
  * wait group, a condition or a semaphore that is reachable neither from variables nor from a goroutine
  * that can still run, nor from one that can be woken by those: the fixed point of the goroutineleak
  * profile of Go 1.26 (findMaybeRunnableGoroutines() of src/runtime/mgc.go), for all versions. One whose
- * wait is not understood does not count. HEAP must outlive LEAKS.
+ * wait is not understood does not count, nor does the main one in `select {}`, which is meant to stay. HEAP must outlive LEAKS.
  */
 ms_result ms_go_find_leaked(const struct ms_go_heap *heap, struct ms_go_leaks *leaks);
 void ms_go_leaks_free(struct ms_go_leaks *leaks);

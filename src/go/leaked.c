@@ -294,6 +294,12 @@ static bool may_be_woken_now(const struct ms_go_search *s, const struct ms_go_go
     return !calm && !strcmp(goroutine->wait_reason, "sync.Cond.Wait");
 }
 
+/* The main goroutine that says `select {}`: the program would end without it. */
+static bool is_meant_to_stay(const struct ms_go_goroutine *goroutine)
+{
+    return goroutine->id == 1 && !strcmp(goroutine->wait_reason, "select (no cases)");
+}
+
 static ms_result find_waits(struct ms_go_search *s)
 {
     bool calm = true;
@@ -306,7 +312,7 @@ static ms_result find_waits(struct ms_go_search *s)
         bool waits = goroutine->status == MS_GO_WAITING || goroutine->status == MS_GO_LEAKED;
         hide(s, goroutine->address);
         MS_TRY(add_own_waits(s, i));
-        if (!waits || goroutine->system || goroutine->bubble)
+        if (!waits || goroutine->system || goroutine->bubble || is_meant_to_stay(goroutine))
             s->state[i] = RUNS;
         else if (IS_ONE_OF(goroutine->wait_reason, for_ever))
             s->state[i] = STUCK;
