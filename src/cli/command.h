@@ -83,7 +83,7 @@ void ms_session_warn_without_heap(const struct ms_session *session, const char *
 ms_result ms_session_open(const struct ms_common *common, enum ms_want want, bool account,
                           struct ms_session *session);
 /* The same for what looks at a heap: of a Go program the image is full, because its heap is read from that. */
-ms_result ms_session_open_heap(const struct ms_common *common, enum ms_want want,
+ms_result ms_session_open_heap(const struct ms_common *common, enum ms_want want, bool account,
                                struct ms_session *session);
 /* Symbols and types and, of a Go program, the heap: SCAN is then that of Go's objects. */
 ms_result ms_session_heap(const struct ms_common *common, struct ms_session *session);

@@ -148,7 +148,7 @@ ms_result ms_command_heap(int argc, char **argv, enum ms_status *status)
     struct ms_session session;
     /* Tags of variants and bounds of containers are in the bytes. */
     enum ms_want want = heap.no_types ? MS_WANT_LEAN : MS_WANT_FULL_IF_CHEAP;
-    MS_TRY(ms_session_open_heap(&heap.common, want, &session));
+    MS_TRY(ms_session_open_heap(&heap.common, want, false, &session));
     struct ms_error *error = analyse(&heap, &session, status);
     ms_session_close(&session);
     return error;

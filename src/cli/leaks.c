@@ -193,7 +193,7 @@ ms_result ms_command_leaks(int argc, char **argv, enum ms_status *status)
         MS_TRY(ms_suppressions_read(leaks.suppressions, &suppressions));
     struct ms_session session;
     enum ms_want want = leaks.full || leaks.show ? MS_WANT_FULL : MS_WANT_LEAN;
-    struct ms_error *error = ms_session_open_heap(&leaks.common, want, &session);
+    struct ms_error *error = ms_session_open_heap(&leaks.common, want, false, &session);
     if (!error) {
         error = analyse(&leaks, &session, leaks.suppressions ? &suppressions : NULL, status);
         ms_session_close(&session);

@@ -75,10 +75,7 @@ ms_result ms_command_memstats(int argc, char **argv, enum ms_status *status)
     if (argp_parse(&argp, argc, argv, 0, NULL, &common) != 0)
         return ms_error_nomem("the command line");
     struct ms_session session;
-    /* The runtime of Go is read from its own memory, which takes an image with all bytes. */
-    const char *target = common.target;
-    bool go = !target[strspn(target, "0123456789")] && ms_go_is_process((pid_t)strtol(target, NULL, 10));
-    MS_TRY(ms_session_open(&common, go ? MS_WANT_FULL : MS_WANT_LEAN, true, &session));
+    MS_TRY(ms_session_open_heap(&common, MS_WANT_LEAN, true, &session));
     struct ms_error *error = analyse(&common, &session, status);
     ms_session_close(&session);
     return error;

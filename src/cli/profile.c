@@ -267,7 +267,7 @@ ms_result ms_command_profile(int argc, char **argv, enum ms_status *status)
     if ((!output || strcmp(output, "-") == 0) && isatty(STDOUT_FILENO))
         return ms_error(MS_USAGE, "a profile is no text for a terminal; give it a file: -o FILE.pb.gz");
     struct ms_session session;
-    MS_TRY(given.type->objects ? ms_session_open_heap(&given.common, given.type->want, &session)
+    MS_TRY(given.type->objects ? ms_session_open_heap(&given.common, given.type->want, false, &session)
                                : ms_session_open(&given.common, given.type->want, false, &session));
     struct ms_profile profile;
     struct ms_error *error = ms_profile_init(&profile);

@@ -1,8 +1,8 @@
 /* From a target's name to an image with a settled heap: how every command starts. */
 #include "command.h"
 
-#include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "memscope/capture.h"
@@ -44,14 +44,14 @@ ms_result ms_session_open(const struct ms_common *common, enum ms_want want, boo
     return error;
 }
 
-ms_result ms_session_open_heap(const struct ms_common *common, enum ms_want want,
+ms_result ms_session_open_heap(const struct ms_common *common, enum ms_want want, bool account,
                                struct ms_session *session)
 {
     const char *target = common->target;
-    const bool process = isdigit((unsigned char)*target);
+    const bool process = !target[strspn(target, "0123456789")];
     if (process && ms_go_is_process((pid_t)strtol(target, NULL, 10)))
         want = MS_WANT_FULL;
-    return ms_session_open(common, want, false, session);
+    return ms_session_open(common, want, account, session);
 }
 
 static ms_result open_symbols(const struct ms_common *common, struct ms_session *session)

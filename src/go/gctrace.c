@@ -7,7 +7,6 @@
 
 #include "layout.h"
 #include "memscope/live.h"
-#include "layout.h"
 
 /* src/runtime/mgc.go (gcStart, gcMarkTermination), mgcpacer.go, mstats.go. */
 struct layout {

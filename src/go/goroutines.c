@@ -4,7 +4,6 @@
 #include <string.h>
 #include "layout.h"
 
-#include "layout.h"
 
 #define MACHINES_MOST   (1u << 20)
 #define GOROUTINES_MOST (1u << 27)

@@ -3,7 +3,6 @@
 
 #include "layout.h"
 #include "memscope/gostacks.h"
-#include "layout.h"
 
 #define LABELS_MOST 1024u
 #define TEXT_MOST   65536u

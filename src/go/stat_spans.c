@@ -3,7 +3,6 @@
 
 #include "layout.h"
 #include "stats.h"
-#include "layout.h"
 
 #define FIELD(type, path, into) MS_GO_FIELD(struct ms_go_span_layout, type, path, into)
 static const struct ms_go_field fields[] = {

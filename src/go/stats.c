@@ -5,7 +5,6 @@
 
 #include "layout.h"
 #include "stats.h"
-#include "layout.h"
 
 #define STAT_INFO(name, field, gops, kind) [MS_GO_STAT_##name] = {field, gops, kind},
 const struct ms_go_stat_info ms_go_stats[MS_GO_STAT_COUNT] = {MS_GO_STATS(STAT_INFO)};
