@@ -2,7 +2,6 @@
 #ifndef MEMSCOPE_CLI_COMMAND_H
 #define MEMSCOPE_CLI_COMMAND_H
 
-#include <argp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,34 +24,57 @@
     COMMAND(escapes, "variables that the compiler of a Go program moved to the heap")
 
 /*
- * Runs a command; ARGV[0] is "memscope NAME". Usage errors and --help end the
- * program. STATUS is set when there is no error.
+ * Runs a command; ARGV[0] is "memscope NAME". --help ends the program. STATUS is set when there is no error.
  */
 typedef ms_result ms_command_function(int argc, char **argv, enum ms_status *status);
 #define MS_DECLARE_COMMAND(name, help) ms_command_function ms_command_##name;
 MS_COMMANDS(MS_DECLARE_COMMAND)
 
-/* Options that all commands have; options.c. */
+/* Options that all commands have, first in the options of each; options.c. */
 struct ms_common {
-    const char *target; /* PID or core file */
-    bool targetless;    /* set by a command that takes none */
-    const char *output; /* -o, or NULL */
+    const char *target;  /* PID or core file */
+    const char *operand; /* what a command takes behind the target, or NULL */
+    const char *output;  /* -o, or NULL */
     const char *exe, *sysroot;
-    enum ms_color color;
+    int color; /* enum ms_color */
     bool json, quiet, verbose, debuginfod;
 };
 
-/* The children of a command's parser: these options; their input is the command's struct ms_common. */
-extern const struct argp_child ms_common_children[];
-/* For a command's parser: leaves argp's note on mandatory arguments out of --help. */
-char *ms_help_filter(int key, const char *text, void *input);
+/* What an option takes, and the type of the member that keeps it. */
+enum ms_takes {
+    MS_TAKES_NOTHING, /* bool: it was given */
+    MS_TAKES_TEXT,    /* const char *: of argv */
+    MS_TAKES_WORD,    /* int: which of WORDS */
+    MS_TAKES_NUMBER,  /* uint64_t, from LEAST to MOST */
+    MS_TAKES_SIZE,    /* uint64_t: bytes, from "4096", "64k" or "1M" */
+    MS_TAKES_OWN,     /* the function TAKE puts it where it belongs */
+};
 
-/* Keys of long options without a letter start here in commands, and at 0x200 in the common ones. */
-#define MS_KEY_LONG 0x100
+struct ms_option {
+    const char *name; /* without --; NULL: only a letter */
+    int letter;       /* 0: none */
+    const char *argument, *help; /* in --help; ARGUMENT is NULL when it takes nothing */
+    enum ms_takes takes;
+    size_t into; /* offset of the member in the command's options */
+    const char *const *words;
+    unsigned word_count;
+    uint64_t least, most;
+    ms_result (*take)(void *options, const char *text); /* TEXT is NULL without ARGUMENT */
+};
 
-/* Bytes, with an optional k, M, G or T (binary; "MiB" and "MB" are the same); false if TEXT is not
- * that. */
-bool ms_parse_size(const char *text, uint64_t *bytes);
+struct ms_command_line {
+    const char *operands; /* in --help: "TARGET" or what else; "" of a command that takes none */
+    const char *operand;  /* what the second one is, in messages; NULL: there is none */
+    const char *help;     /* behind \v: what comes after the list of options */
+    const struct ms_option *options;
+    size_t option_count;
+};
+
+/*
+ * Reads ARGV into OPTIONS, which begin with a struct ms_common and have their
+ * defaults. MS_USAGE says what is wrong; --help and --version end the program.
+ */
+ms_result ms_command_line_read(const struct ms_command_line *line, int argc, char **argv, void *options);
 
 /* A progress line on stderr, when that is a terminal that takes it; progress.c. */
 struct ms_progress {
@@ -103,7 +125,7 @@ typedef ms_result ms_report_writer(const struct ms_view *view, const struct ms_s
 ms_result ms_report_write(const struct ms_common *common, const struct ms_session *session,
                           ms_report_writer *write, const void *options, const void *report);
 
-/* Are colours wanted on FILE? */
-bool ms_wants_color(enum ms_color color, FILE *file);
+/* Are colours wanted on FILE? COLOR is an enum ms_color. */
+bool ms_wants_color(int color, FILE *file);
 
 #endif

@@ -1,13 +1,12 @@
 /* memscope escapes: Go variables that the compiler moved to the heap. */
 #include "command.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "memscope/goescapes.h"
 #include "memscope/live.h"
-
-enum { KEY_PACKAGE = MS_KEY_LONG, KEY_ALL };
 
 struct escapes_options {
     struct ms_common common;
@@ -15,44 +14,22 @@ struct escapes_options {
     bool all;
 };
 
-static const struct argp_option options[] = {
-    {"package", KEY_PACKAGE, "PATH", 0, "Only of this package, and of those below it", 0},
-    {"all", KEY_ALL, NULL, 0, "Of the standard library too", 0},
-    {0},
+#define INTO(member) .into = offsetof(struct escapes_options, member)
+static const struct ms_option options[] = {
+    {"package", 0, "PATH", "Only of this package, and of those below it", MS_TAKES_TEXT, INTO(package)},
+    {"all", 0, NULL, "Of the standard library too", MS_TAKES_NOTHING, INTO(all)},
 };
 
-static error_t parse(int key, char *argument, struct argp_state *state)
-{
-    struct escapes_options *given = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &given->common;
-        return 0;
-    case KEY_PACKAGE:
-        given->package = argument;
-        return 0;
-    case KEY_ALL:
-        given->all = true;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp argp = {
-    options,
-    parse,
-    "FILE-OR-PID",
-    "Tells which variables of a Go program the compiler moved to the heap, because they may be "
-    "used "
-    "after their function returned: by package, with the function, file, line, type and size. Each "
-    "is an allocation every time. Read from the debug information of FILE, or of the program that "
-    "process PID runs, which is not stopped; how many of each are alive there is told by the memory "
-    "profile that it keeps, where it does.\v"
-    "Exit status: 0 done, 2 bad usage, 3 the file could not be read, 4 the report is incomplete.",
-    ms_common_children,
-    ms_help_filter,
-    NULL,
+static const struct ms_command_line line = {
+    .operands = "FILE-OR-PID",
+    .help = "Tells which variables of a Go program the compiler moved to the heap, because they may be used "
+            "after their function returned: by package, with the function, file, line, type and size. Each "
+            "is an allocation every time. Read from the debug information of FILE, or of the program that "
+            "process PID runs, which is not stopped; how many of each are alive there is told by the memory "
+            "profile that it keeps, where it does.\v"
+            "Exit status: 0 done, 2 bad usage, 3 the file could not be read, 4 the report is incomplete.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
 };
 
 static bool is_wanted(const struct escapes_options *given, const struct ms_go_escape *escape)
@@ -117,8 +94,7 @@ static void count_alive(const struct ms_common *common, struct ms_go_escapes *es
 ms_result ms_command_escapes(int argc, char **argv, enum ms_status *status)
 {
     struct escapes_options given = {0};
-    if (argp_parse(&argp, argc, argv, 0, NULL, &given) != 0)
-        return ms_error_nomem("the command line");
+    MS_TRY(ms_command_line_read(&line, argc, argv, &given));
     const char *target = given.common.target;
     char path[64];
     bool is_pid = strlen(target) < 16 && !target[strspn(target, "0123456789")];

@@ -2,6 +2,7 @@
 #include "command.h"
 
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,61 +10,31 @@
 
 #include "memscope/live.h"
 
-enum { KEY_INTERVAL = MS_KEY_LONG, KEY_COUNT };
+#define NUMBER_MOST 1000000000u
 
 struct options {
     struct ms_common common;
     uint64_t interval, count; /* milliseconds; lines, 0: no end */
 };
 
-static const struct argp_option options[] = {
-    {"interval", KEY_INTERVAL, "MS", 0, "Look at least every MS milliseconds (10)", 0},
-    {"count", KEY_COUNT, "N", 0, "End after N cycles", 0},
-    {0},
+#define INTO(member) .into = offsetof(struct options, member)
+static const struct ms_option options[] = {
+    {"interval", 0, "MS", "Look at least every MS milliseconds (10)", MS_TAKES_NUMBER, INTO(interval),
+     .least = 1, .most = NUMBER_MOST},
+    {"count", 0, "N", "End after N cycles", MS_TAKES_NUMBER, INTO(count), .least = 1, .most = NUMBER_MOST},
 };
 
-static uint64_t number(struct argp_state *state, const char *option, const char *text)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || !value || value > 1000000000)
-        argp_error(state, "--%s %s: not a number from 1 to 1000000000", option, text);
-    return value;
-}
-
-static error_t parse(int key, char *argument, struct argp_state *state)
-{
-    struct options *o = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &o->common;
-        return 0;
-    case KEY_INTERVAL:
-        o->interval = number(state, "interval", argument);
-        return 0;
-    case KEY_COUNT:
-        o->count = number(state, "count", argument);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp argp = {
-    options,
-    parse,
-    "PID",
-    "Prints a line for each cycle of the garbage collector of the Go process PID, in the format of "
-    "GODEBUG=gctrace=1 of its version, though it was started without. The process is not stopped, "
-    "only read as it runs. The first line is the cycle that ended last. What a later cycle has "
-    "overwritten before it could be read is shown as `-'; so are stacks with Go 1.19, which keeps "
-    "no "
-    "count of them. Ends when the process does, or on Ctrl-C.\v"
-    "With --json each line is an object: bytes, nanoseconds, and null for what is not known.\n"
-    "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected.",
-    ms_common_children,
-    ms_help_filter,
-    NULL,
+static const struct ms_command_line line = {
+    .operands = "PID",
+    .help = "Prints a line for each cycle of the garbage collector of the Go process PID, in the format of "
+            "GODEBUG=gctrace=1 of its version, though it was started without. The process is not stopped, "
+            "only read as it runs. The first line is the cycle that ended last. What a later cycle has "
+            "overwritten before it could be read is shown as `-'; so are stacks with Go 1.19, which keeps no "
+            "count of them. Ends when the process does, or on Ctrl-C.\v"
+            "With --json each line is an object: bytes, nanoseconds, and null for what is not known.\n"
+            "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
 };
 
 /* --- what is drawn on a terminal below the lines -----------------------------------------------
@@ -240,8 +211,7 @@ ms_result ms_command_gctrace(int argc, char **argv, enum ms_status *status)
 {
     struct options o = {.interval = 10};
     struct ms_session session = {0};
-    if (argp_parse(&argp, argc, argv, 0, NULL, &o) != 0)
-        return ms_error_nomem("the command line");
+    MS_TRY(ms_command_line_read(&line, argc, argv, &o));
     struct ms_error *error = run(&o, &session);
     ms_session_close(&session);
     *status = MS_OK;

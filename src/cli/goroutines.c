@@ -1,12 +1,9 @@
 /* memscope goroutines: what the goroutines of a Go program are doing. */
 #include "command.h"
 
-#include <errno.h>
-#include <stdlib.h>
+#include <stddef.h>
 
 #include "goroutines_known.h"
-
-enum { KEY_FULL = MS_KEY_LONG, KEY_LEAKED, KEY_SYSTEM, KEY_IGNORE, KEY_BASELINE, KEY_SUSPECT_AFTER };
 
 #define MINUTES_MOST   (100ull * 366 * 24 * 60)
 #define SUSPECTS_LEAST 10u /* of a group that is suspect because it waits for long */
@@ -17,80 +14,42 @@ struct goroutines_options {
     bool full, leaked, system;
     struct ms_goroutines_known known;
     const char *baseline; /* path, or NULL */
-    uint64_t suspect_ns;
+    uint64_t suspect_minutes;
 };
 
-static const struct argp_option options[] = {
-    {"full", KEY_FULL, NULL, 0, "Each goroutine by itself, as the traceback of a panic shows them", 0},
-    {"leaked", KEY_LEAKED, NULL, 0,
-     "Those alone that are blocked for ever: no goroutine that can still run can reach what they "
-     "wait for",
-     0},
-    {"ignore", KEY_IGNORE, "FUNC", 0,
+static ms_result take_ignored(void *chosen, const char *function)
+{
+    return ms_goroutines_known_ignore(&((struct goroutines_options *)chosen)->known, function);
+}
+
+#define INTO(member) .into = offsetof(struct goroutines_options, member)
+static const struct ms_option options[] = {
+    {"full", 0, NULL, "Each goroutine by itself, as the traceback of a panic shows them", MS_TAKES_NOTHING,
+     INTO(full)},
+    {"leaked", 0, NULL,
+     "Those alone that are blocked for ever: no goroutine that can still run can reach what they wait for",
+     MS_TAKES_NOTHING, INTO(leaked)},
+    {"ignore", 0, "FUNC",
      "Leave out groups that have the function FUNC in their stacks, or with * at its end one whose name "
      "begins so; may be given more than once",
-     0},
-    {"baseline", KEY_BASELINE, "FILE", 0,
-     "Leave out as many of each stack as FILE has, an earlier output of memscope goroutines -j", 0},
-    {"suspect-after", KEY_SUSPECT_AFTER, "MINUTES", 0,
-     "With --leaked, show groups as suspects that wait for so long (1)", 0},
-    {"system", KEY_SYSTEM, NULL, 0, "Those of the runtime too", 0},
-    {0},
+     MS_TAKES_OWN, .take = take_ignored},
+    {"baseline", 0, "FILE",
+     "Leave out as many of each stack as FILE has, an earlier output of memscope goroutines -j", MS_TAKES_TEXT,
+     INTO(baseline)},
+    {"suspect-after", 0, "MINUTES", "With --leaked, show groups as suspects that wait for so long (1)",
+     MS_TAKES_NUMBER, INTO(suspect_minutes), .most = MINUTES_MOST},
+    {"system", 0, NULL, "Those of the runtime too", MS_TAKES_NOTHING, INTO(system)},
 };
 
-static bool parse_minutes(const char *text, uint64_t *minutes)
-{
-    char *end;
-    errno = 0;
-    *minutes = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && !*end && !errno && *minutes <= MINUTES_MOST;
-}
-
-static error_t parse(int key, char *argument, struct argp_state *state)
-{
-    struct goroutines_options *chosen = state->input;
-    uint64_t minutes;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &chosen->common;
-        return 0;
-    case KEY_FULL:
-        chosen->full = true;
-        return 0;
-    case KEY_LEAKED:
-        chosen->leaked = true;
-        return 0;
-    case KEY_SYSTEM:
-        chosen->system = true;
-        return 0;
-    case KEY_IGNORE:
-        return ms_goroutines_known_ignore(&chosen->known, argument) ? 0 : ENOMEM;
-    case KEY_BASELINE:
-        chosen->baseline = argument;
-        return 0;
-    case KEY_SUSPECT_AFTER:
-        if (!parse_minutes(argument, &minutes))
-            argp_error(state, "--suspect-after takes a number of minutes, not %s", argument);
-        chosen->suspect_ns = minutes * NS_MINUTE;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp argp = {
-    options,
-    parse,
-    "TARGET",
-    "Groups the goroutines of TARGET, a Go program, by equal stacks, and says what they wait for "
-    "and for how long. TARGET is a PID or an ELF core file; a process is stopped for a moment and "
-    "goes on unharmed.\v"
-    "Exit status: 0 done, 1 with --leaked: some are, 2 bad usage, 3 the target could not be inspected, 4 the "
-    "report is "
-    "incomplete and says where.",
-    ms_common_children,
-    ms_help_filter,
-    NULL,
+static const struct ms_command_line line = {
+    .operands = "TARGET",
+    .help = "Groups the goroutines of TARGET, a Go program, by equal stacks, and says what they wait for "
+            "and for how long. TARGET is a PID or an ELF core file; a process is stopped for a moment and "
+            "goes on unharmed.\v"
+            "Exit status: 0 done, 1 with --leaked: some are, 2 bad usage, 3 the target could not be inspected, "
+            "4 the report is incomplete and says where.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
 };
 
 static ms_result write_report(const struct ms_view *view, const struct ms_session *session,
@@ -150,7 +109,7 @@ static ms_result report_on(struct goroutines_options *chosen, struct ms_session 
                            const struct ms_go_goroutines *all, struct ms_go_leaks *leaks, enum ms_status *status)
 {
     struct ms_goroutines_report report = {
-        .all = all, .leaks = leaks, .suspect_ns = chosen->suspect_ns, .with_system = chosen->system};
+        .all = all, .leaks = leaks, .suspect_ns = chosen->suspect_minutes * NS_MINUTE, .with_system = chosen->system};
     MS_TRY(ms_go_group(all, chosen->system, leaks ? leaks->leaked : NULL, &report.groups));
     struct ms_error *error = write_on(chosen, session, &report, leaks, status);
     ms_go_groups_free(&report.groups);
@@ -210,10 +169,10 @@ static ms_result inspect(struct goroutines_options *chosen, enum ms_status *stat
 
 ms_result ms_command_goroutines(int argc, char **argv, enum ms_status *status)
 {
-    struct goroutines_options chosen = {.suspect_ns = NS_MINUTE};
-    if (argp_parse(&argp, argc, argv, 0, NULL, &chosen) != 0)
-        return ms_error_nomem("the command line");
-    struct ms_error *error = inspect(&chosen, status);
+    struct goroutines_options chosen = {.suspect_minutes = 1};
+    struct ms_error *error = ms_command_line_read(&line, argc, argv, &chosen);
+    if (!error)
+        error = inspect(&chosen, status);
     ms_goroutines_known_free(&chosen.known);
     return error;
 }

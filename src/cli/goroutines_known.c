@@ -6,12 +6,13 @@
 
 #define NAME_MOST 4096u
 
-bool ms_goroutines_known_ignore(struct ms_goroutines_known *known, const char *function)
+ms_result ms_goroutines_known_ignore(struct ms_goroutines_known *known, const char *function)
 {
     const char **slot = ms_vector_add(&known->ignored);
-    if (slot)
-        *slot = function;
-    return slot != NULL;
+    if (!slot)
+        return ms_error_nomem("the command line");
+    *slot = function;
+    return NULL;
 }
 
 static int by_calls(const void *a, const void *b)

@@ -16,8 +16,8 @@ struct ms_goroutines_known {
     MS_VECTOR(struct ms_goroutines_known_stack) stacks; /* sorted by CALLS */
 };
 
-/* FUNCTION must outlive KNOWN; false: no memory. */
-bool ms_goroutines_known_ignore(struct ms_goroutines_known *known, const char *function);
+/* FUNCTION must outlive KNOWN; the only error is lack of memory. */
+ms_result ms_goroutines_known_ignore(struct ms_goroutines_known *known, const char *function);
 /* Reads the baseline at PATH; MS_USAGE when it is none. */
 ms_result ms_goroutines_known_read(struct ms_goroutines_known *known, const char *path);
 /* Sets what REPORT's groups say of it. The only error is lack of memory. */

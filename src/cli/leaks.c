@@ -1,10 +1,8 @@
 /* memscope leaks: the one-shot leak report. */
 #include "command.h"
 
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
-
-enum { KEY_LIST = MS_KEY_LONG, KEY_MIN_BYTES, KEY_KINDS, KEY_SUPPRESSIONS, KEY_FULL, KEY_SHOW, KEY_NO_TYPES };
 
 #define BIT(kind)     (1u << (kind))
 #define KINDS_ALL     (BIT(MS_LEAK_KINDS) - 1)
@@ -21,28 +19,6 @@ struct leaks_options {
     uint64_t min_bytes;
     bool list, full, show, no_types;
     const char *suppressions; /* a file, or NULL */
-};
-
-static const struct argp_option options[] = {
-    {"list", KEY_LIST, NULL, 0, "Every leaked block too", 0},
-    {"min-bytes", KEY_MIN_BYTES, "SIZE", 0,
-     "Leave out groups with less than SIZE bytes, own and held (k, M, G: binary)", 0},
-    {"kinds", KEY_KINDS, "KINDS", 0,
-     "What groups and list show: definite, indirect, possible, reachable, with commas, or all "
-     "(definite,possible; with --list indirect too)",
-     0},
-    {"suppressions", KEY_SUPPRESSIONS, "FILE", 0,
-     "Leave out leaks whose type or module matches a line leak:PATTERN of FILE, as "
-     "LeakSanitizer has them",
-     0},
-    {"show", KEY_SHOW, NULL, 0,
-     "The members of the first block of each group, with their values; copies all memory, as --full", 0},
-    {"no-types", KEY_NO_TYPES, NULL, 0, "Do without debug information: classes by vtables alone", 0},
-    {"full", KEY_FULL, NULL, 0,
-     "Copy all memory of the target first: more to read later, a longer "
-     "stop, more memory",
-     0},
-    {0},
 };
 
 static bool parse_kind(const char *word, size_t length, unsigned *kinds)
@@ -74,56 +50,43 @@ static bool parse_kinds(const char *text, unsigned *kinds)
     }
 }
 
-static error_t parse(int key, char *argument, struct argp_state *state)
+static ms_result take_kinds(void *leaks, const char *text)
 {
-    struct leaks_options *leaks = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &leaks->common;
-        return 0;
-    case KEY_LIST:
-        leaks->list = true;
-        return 0;
-    case KEY_FULL:
-        leaks->full = true;
-        return 0;
-    case KEY_SHOW:
-        leaks->show = true;
-        return 0;
-    case KEY_NO_TYPES:
-        leaks->no_types = true;
-        return 0;
-    case KEY_SUPPRESSIONS:
-        leaks->suppressions = argument;
-        return 0;
-    case KEY_MIN_BYTES:
-        if (!ms_parse_size(argument, &leaks->min_bytes))
-            argp_error(state, "--min-bytes %s: not a size such as 4096, 64k or 1M", argument);
-        return 0;
-    case KEY_KINDS:
-        if (!parse_kinds(argument, &leaks->kinds))
-            argp_error(state,
-                       "--kinds %s: not a list of definite, indirect, possible and reachable, "
-                       "or all",
-                       argument);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    if (!parse_kinds(text, &((struct leaks_options *)leaks)->kinds))
+        return ms_error(MS_USAGE, "--kinds %s: not a list of definite, indirect, possible and reachable, or all", text);
+    return NULL;
 }
 
-static const struct argp argp = {
-    options,
-    parse,
-    "TARGET",
-    "Finds blocks on the heap of TARGET that nothing points to any more. TARGET is a PID or an ELF "
-    "core file; a process is stopped for a moment and goes on unharmed.\v"
-    "Exit status: 0 nothing is definitely lost, 1 something is, 2 bad usage, 3 the target could "
-    "not "
-    "be inspected, 4 the report is incomplete and says where.",
-    ms_common_children,
-    ms_help_filter,
-    NULL,
+#define INTO(member) .into = offsetof(struct leaks_options, member)
+static const struct ms_option options[] = {
+    {"list", 0, NULL, "Every leaked block too", MS_TAKES_NOTHING, INTO(list)},
+    {"min-bytes", 0, "SIZE", "Leave out groups with less than SIZE bytes, own and held (k, M, G: binary)",
+     MS_TAKES_SIZE, INTO(min_bytes)},
+    {"kinds", 0, "KINDS",
+     "What groups and list show: definite, indirect, possible, reachable, with commas, or all "
+     "(definite,possible; with --list indirect too)",
+     MS_TAKES_OWN, .take = take_kinds},
+    {"suppressions", 0, "FILE",
+     "Leave out leaks whose type or module matches a line leak:PATTERN of FILE, as LeakSanitizer has them",
+     MS_TAKES_TEXT, INTO(suppressions)},
+    {"show", 0, NULL,
+     "The members of the first block of each group, with their values; copies all memory, as --full",
+     MS_TAKES_NOTHING, INTO(show)},
+    {"no-types", 0, NULL, "Do without debug information: classes by vtables alone", MS_TAKES_NOTHING,
+     INTO(no_types)},
+    {"full", 0, NULL,
+     "Copy all memory of the target first: more to read later, a longer stop, more memory",
+     MS_TAKES_NOTHING, INTO(full)},
+};
+
+static const struct ms_command_line line = {
+    .operands = "TARGET",
+    .help = "Finds blocks on the heap of TARGET that nothing points to any more. TARGET is a PID or an ELF "
+            "core file; a process is stopped for a moment and goes on unharmed.\v"
+            "Exit status: 0 nothing is definitely lost, 1 something is, 2 bad usage, 3 the target could not "
+            "be inspected, 4 the report is incomplete and says where.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
 };
 
 static ms_result write_report(const struct ms_view *view, const struct ms_session *session,
@@ -186,8 +149,7 @@ static ms_result analyse(const struct leaks_options *leaks, struct ms_session *s
 ms_result ms_command_leaks(int argc, char **argv, enum ms_status *status)
 {
     struct leaks_options leaks = {0};
-    if (argp_parse(&argp, argc, argv, 0, NULL, &leaks) != 0)
-        return ms_error_nomem("the command line");
+    MS_TRY(ms_command_line_read(&line, argc, argv, &leaks));
     struct ms_suppressions suppressions = {0};
     if (leaks.suppressions)
         MS_TRY(ms_suppressions_read(leaks.suppressions, &suppressions));

@@ -4,28 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static error_t parse(int key, char *argument, struct argp_state *state)
-{
-    (void)argument;
-    if (key != ARGP_KEY_INIT)
-        return ARGP_ERR_UNKNOWN;
-    state->child_inputs[0] = state->input;
-    return 0;
-}
-
-static const struct argp argp = {
-    NULL,
-    parse,
-    "TARGET",
-    "Accounts for every resident byte of TARGET, and says in one line what most of it is: a leak, "
-    "retained by live data, fragmentation, allocator caching, or not heap. TARGET is a PID or an "
-    "ELF "
-    "core file; a process is stopped for a moment and goes on unharmed.\v"
-    "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the report is "
-    "incomplete and says where.",
-    ms_common_children,
-    ms_help_filter,
-    NULL,
+static const struct ms_command_line line = {
+    .operands = "TARGET",
+    .help = "Accounts for every resident byte of TARGET, and says in one line what most of it is: a leak, "
+            "retained by live data, fragmentation, allocator caching, or not heap. TARGET is a PID or an ELF "
+            "core file; a process is stopped for a moment and goes on unharmed.\v"
+            "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the report is "
+            "incomplete and says where.",
 };
 
 static ms_result write_report(const struct ms_view *view, const struct ms_session *session, const void *common,
@@ -72,8 +57,7 @@ static ms_result analyse(const struct ms_common *common, struct ms_session *sess
 ms_result ms_command_memstats(int argc, char **argv, enum ms_status *status)
 {
     struct ms_common common = {0};
-    if (argp_parse(&argp, argc, argv, 0, NULL, &common) != 0)
-        return ms_error_nomem("the command line");
+    MS_TRY(ms_command_line_read(&line, argc, argv, &common));
     struct ms_session session;
     MS_TRY(ms_session_open_heap(&common, MS_WANT_LEAN, true, &session));
     struct ms_error *error = analyse(&common, &session, status);

@@ -1,6 +1,7 @@
 /* memscope profile: profiles of a target for pprof. */
 #include "command.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -12,8 +13,6 @@
 
 /* Roots of so many of the biggest retainers are named: each takes a search. */
 #define RETAINERS_NAMED 20u
-
-enum { KEY_TYPE = MS_KEY_LONG };
 
 struct profile_options {
     struct ms_common common;
@@ -40,61 +39,37 @@ static const struct profile_type {
 };
 #define TYPES (sizeof types / sizeof *types)
 
-static const struct argp_option options[] = {
-    {"type", KEY_TYPE, "TYPE", 0,
-     "What it is of. Of Go programs: heap (the default) or allocs, live and all allocations by stack "
-     "as the program itself counts them, goroutine, all of them by stack: as /debug/pprof has them. "
-     "Of all programs: retained (live blocks by what retains them), leaks (lost blocks by type)",
-     0},
-    {0},
-};
-
-static const struct profile_type *type_named(struct argp_state *state, const char *name)
+static ms_result take_type(void *given, const char *name)
 {
     char names[128] = "";
     for (size_t i = 0; i < TYPES; i++) {
-        if (strcmp(name, types[i].name) == 0)
-            return &types[i];
+        if (strcmp(name, types[i].name) == 0) {
+            ((struct profile_options *)given)->type = &types[i];
+            return NULL;
+        }
         size_t length = strlen(names);
         snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", types[i].name);
     }
-    argp_error(state, "--type %s: not one of %s", name, names);
-    return NULL;
+    return ms_error(MS_USAGE, "--type %s: not one of %s", name, names);
 }
 
-static error_t parse(int key, char *argument, struct argp_state *state)
-{
-    struct profile_options *profile = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &profile->common;
-        return 0;
-    case KEY_TYPE:
-        profile->type = type_named(state, argument);
-        return 0;
-    case ARGP_KEY_END:
-        if (profile->common.json)
-            argp_error(state, "a profile has a form of its own, pprof's: --json makes no sense");
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
+static const struct ms_option options[] = {
+    {"type", 0, "TYPE",
+     "What it is of. Of Go programs: heap (the default) or allocs, live and all allocations by stack "
+     "as the program itself counts them, goroutine, all of them by stack: as /debug/pprof has them. "
+     "Of all programs: retained (live blocks by what retains them), leaks (lost blocks by type)",
+     MS_TAKES_OWN, .take = take_type},
+};
 
-static const struct argp argp = {
-    options,
-    parse,
-    "TARGET",
-    "Writes a profile of TARGET in the form of pprof (`go tool pprof FILE'): to FILE with -o, or "
-    "to "
-    "standard output. TARGET is a PID or an ELF core file; a process is stopped for a moment and "
-    "goes "
-    "on unharmed.\v"
-    "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the profile is "
-    "incomplete; what is missing is said on standard error.",
-    ms_common_children,
-    ms_help_filter,
-    NULL,
+static const struct ms_command_line line = {
+    .operands = "TARGET",
+    .help = "Writes a profile of TARGET in the form of pprof (`go tool pprof FILE'): to FILE with -o, or to "
+            "standard output. TARGET is a PID or an ELF core file; a process is stopped for a moment and goes "
+            "on unharmed.\v"
+            "Exit status: 0 done, 2 bad usage, 3 the target could not be inspected, 4 the profile is "
+            "incomplete; what is missing is said on standard error.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
 };
 
 static ms_result require_go(const struct ms_session *session, const char *so)
@@ -261,8 +236,9 @@ static ms_result make(const struct profile_options *options_given, struct ms_ses
 ms_result ms_command_profile(int argc, char **argv, enum ms_status *status)
 {
     struct profile_options given = {.type = &types[0]};
-    if (argp_parse(&argp, argc, argv, 0, NULL, &given) != 0)
-        return ms_error_nomem("the command line");
+    MS_TRY(ms_command_line_read(&line, argc, argv, &given));
+    if (given.common.json)
+        return ms_error(MS_USAGE, "a profile has a form of its own, pprof's: --json makes no sense");
     const char *output = given.common.output;
     if ((!output || strcmp(output, "-") == 0) && isatty(STDOUT_FILENO))
         return ms_error(MS_USAGE, "a profile is no text for a terminal; give it a file: -o FILE.pb.gz");
