@@ -1,13 +1,12 @@
 /* What a view asks for piece by piece: a list of answers, made by one question after another. */
-#include "answers.h"
+#include "view.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* It outlives the view when that goes while it is at work. */
 struct tui_inquiry {
-    tui_answer_maker *make;
-    void (*free_content)(void *content);
+    const struct tui_view_kind *kind;
     uint64_t id;
     void *content; /* owned until it is taken */
 };
@@ -15,35 +14,36 @@ struct tui_inquiry {
 static struct ms_error *answer(const struct ms_facts *facts, void *context)
 {
     struct tui_inquiry *inquiry = context;
-    return inquiry->make(facts, inquiry->id, &inquiry->content);
+    return inquiry->kind->answer(facts, inquiry->id, &inquiry->content);
 }
 
 static void release(void *context)
 {
     struct tui_inquiry *inquiry = context;
     if (inquiry->content)
-        inquiry->free_content(inquiry->content);
+        inquiry->kind->free_answer(inquiry->content);
     free(inquiry);
 }
 
-static struct ms_error *ask(struct tui_view *view, struct tui_answers *answers, uint64_t id)
+static struct ms_error *ask(struct tui_view *view, uint64_t id)
 {
     struct tui_inquiry *inquiry = calloc(1, sizeof *inquiry);
     if (!inquiry)
         return ms_error_nomem("a question");
-    *inquiry = (struct tui_inquiry){answers->make, answers->free_content, id, NULL};
+    *inquiry = (struct tui_inquiry){view->kind, id, NULL};
     MS_TRY(tui_ask(view, answer, inquiry, release));
-    answers->asked = inquiry;
+    view->answers.asked = inquiry;
     return NULL;
 }
 
-static struct ms_error *ask_next(struct tui_view *view, struct tui_answers *answers)
+static struct ms_error *ask_next(struct tui_view *view)
 {
+    const struct tui_answers *answers = &view->answers;
     if (answers->asked)
         return NULL;
     for (size_t i = answers->list.count; i > 0; i--)
         if (!answers->list.items[i - 1].done)
-            return ask(view, answers, answers->list.items[i - 1].id);
+            return ask(view, answers->list.items[i - 1].id);
     return NULL;
 }
 
@@ -55,8 +55,9 @@ static struct tui_answer *find(const struct tui_answers *answers, uint64_t id)
     return NULL;
 }
 
-static struct ms_error *take(struct tui_view *view, struct tui_answers *answers)
+static struct ms_error *take(struct tui_view *view)
 {
+    struct tui_answers *answers = &view->answers;
     const char *error = NULL;
     if (!answers->asked || !tui_answered(view, &error))
         return NULL;
@@ -75,23 +76,25 @@ static struct ms_error *take(struct tui_view *view, struct tui_answers *answers)
     return NULL;
 }
 
-ms_result tui_answers_fill(struct tui_view *view, struct tui_answers *answers, bool *forgotten)
+ms_result tui_answers_fill(struct tui_view *view, bool *forgotten)
 {
+    struct tui_answers *answers = &view->answers;
     const bool forget = answers->snapshot != view->facts.scan || answers->knowledge != view->facts.knowledge;
     if (forgotten)
         *forgotten = forget;
     if (forget) {
-        tui_answers_free(answers);
+        tui_answers_free(view);
         answers->snapshot = view->facts.scan;
         answers->knowledge = view->facts.knowledge;
         return NULL;
     }
-    MS_TRY(take(view, answers));
-    return ask_next(view, answers);
+    MS_TRY(take(view));
+    return ask_next(view);
 }
 
-ms_result tui_want(struct tui_view *view, struct tui_answers *answers, uint64_t id, size_t *index)
+ms_result tui_want(struct tui_view *view, uint64_t id, size_t *index)
 {
+    struct tui_answers *answers = &view->answers;
     struct tui_answer *there = find(answers, id);
     if (!there) {
         there = ms_vector_add(&answers->list);
@@ -100,16 +103,17 @@ ms_result tui_want(struct tui_view *view, struct tui_answers *answers, uint64_t 
         there->id = id;
     }
     *index = (size_t)(there - answers->list.items);
-    return ask_next(view, answers);
+    return ask_next(view);
 }
 
-void tui_answers_free(struct tui_answers *answers)
+void tui_answers_free(struct tui_view *view)
 {
+    struct tui_answers *answers = &view->answers;
     for (size_t i = 0; i < answers->list.count; i++) {
         if (answers->list.items[i].content)
-            answers->free_content(answers->list.items[i].content);
+            view->kind->free_answer(answers->list.items[i].content);
         free(answers->list.items[i].error);
     }
     ms_vector_free(&answers->list);
-    answers->asked = NULL; /* the question has it */
+    *answers = (struct tui_answers){0}; /* what is asked just now is the question's */
 }

@@ -54,19 +54,10 @@ static const struct ms_heap *heap_of(const struct tui_view *view)
     return &view->facts.scan->heap;
 }
 
-static struct ms_error *start(struct tui_view *view)
+static void release(void *of)
 {
-    view->state = calloc(1, sizeof(struct state));
-    return view->state ? NULL : ms_error_nomem("the view");
-}
-
-static void release(struct tui_view *view)
-{
-    struct state *state = view->state;
-    if (!state)
-        return;
+    struct state *state = of;
     ms_vector_free(&state->nodes);
-    free(state);
 }
 
 /* --- rows -------------------------------------------------------------------------------------- */
@@ -446,6 +437,6 @@ const struct tui_view_kind tui_arenas = {
     .name = "Arenas", .key = '5', .empty = "no arenas: memscope does not know this allocator's heap",
     .stage = MS_STAGE_MEMSTATS,
     .columns = columns, .column_count = sizeof columns / sizeof *columns, .sort = -1,
-    .start = start, .release = release, .fill = fill, .open = open_row, .cell = cell_of, .headline = headline,
+    .state_size = sizeof(struct state), .release = release, .fill = fill, .open = open_row, .cell = cell_of, .headline = headline,
     .enter = enter, .address = address,
 };

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "answers.h"
 #include "memscope/output.h"
 #include "what.h"
 #include "words.h"
@@ -37,8 +36,7 @@ struct content {
 };
 
 struct state {
-    struct tui_answers answers; /* one: that of the address */
-    unsigned line;              /* bytes that a line of them shows */
+    unsigned line; /* bytes that a line of them shows */
 };
 
 /* Sections, in their order; each chain is one of its own. */
@@ -75,8 +73,7 @@ static uint32_t index_of(const struct tui_row *row)
 /* NULL: not answered, or an error. */
 static const struct content *content_of(const struct tui_view *view)
 {
-    const struct state *state = view->state;
-    return state->answers.list.count ? state->answers.list.items[0].content : NULL;
+    return view->answers.list.count ? view->answers.list.items[0].content : NULL;
 }
 
 static const struct ms_path_chain *chain_of(const struct ms_path_report *report, const struct tui_row *row)
@@ -151,26 +148,6 @@ static struct ms_error *look(const struct ms_facts *facts, uint64_t address, voi
     *out = content;
     measure_members(content);
     return read_bytes(facts, content);
-}
-
-/* --- life -------------------------------------------------------------------------------------- */
-
-static struct ms_error *start(struct tui_view *view)
-{
-    struct state *state = calloc(1, sizeof *state);
-    if (!state)
-        return ms_error_nomem("a view");
-    state->answers.make = look;
-    state->answers.free_content = free_content;
-    view->state = state;
-    return NULL;
-}
-
-static void release(struct tui_view *view)
-{
-    struct state *state = view->state;
-    tui_answers_free(&state->answers);
-    free(state);
 }
 
 /* --- rows -------------------------------------------------------------------------------------- */
@@ -292,8 +269,8 @@ static struct ms_error *fill(struct tui_view *view)
     struct state *state = view->state;
     size_t index;
     state->line = view->width >= WIDE ? 16 : view->width >= NARROW ? 8 : 4;
-    MS_TRY(tui_answers_fill(view, &state->answers, NULL));
-    MS_TRY(tui_want(view, &state->answers, view->subject, &index));
+    MS_TRY(tui_answers_fill(view, NULL));
+    MS_TRY(tui_want(view, view->subject, &index));
     const struct content *content = content_of(view);
     if (!content)
         return tui_add_row(&view->rows, (struct tui_row){.key = 1, .item = WAITING});
@@ -652,8 +629,7 @@ static void more_cell(const struct content *content, unsigned section, struct tu
 
 static void waiting_cell(const struct tui_view *view, struct tui_cell *cell)
 {
-    const struct state *state = view->state;
-    const struct tui_answer *answer = &state->answers.list.items[0];
+    const struct tui_answer *answer = &view->answers.list.items[0];
     cell->style = answer->error ? TUI_BAD : TUI_DIM;
     if (answer->error)
         tui_put_name(cell, answer->error);
@@ -785,8 +761,9 @@ const struct tui_view_kind tui_block = {
     .columns = columns,
     .column_count = COLUMNS,
     .sort = -1,
-    .start = start,
-    .release = release,
+    .state_size = sizeof(struct state),
+    .answer = look,
+    .free_answer = free_content,
     .fill = fill,
     .open = open_row,
     .cell = cell,

@@ -18,7 +18,6 @@
 /* A view and what the browser knows of it. */
 struct tui_page {
     struct tui_view view;
-    bool started;          /* start() was called */
     bool stale;            /* to be filled before it is shown */
     unsigned stages_done;  /* when it was filled: bits */
     char *error;           /* why it could not be filled; owned */

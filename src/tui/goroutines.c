@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "answers.h"
 #include "memscope/output.h"
 #include "what.h"
 #include "words.h"
@@ -39,7 +38,6 @@ struct content {
 #define ID_RETAINED (1ull << 33) /* asked for when it was known what blocks retain */
 
 struct state {
-    struct tui_answers answers;
     int64_t *grew; /* of each group, when there is a snapshot before; owned */
 };
 
@@ -96,8 +94,7 @@ static const struct ms_go_goroutine *goroutine_of(const struct tui_view *view, c
 
 static const struct tui_answer *answer_of(const struct tui_view *view, const struct tui_row *row)
 {
-    const struct state *state = view->state;
-    return &state->answers.list.items[number_of(row)];
+    return &view->answers.list.items[number_of(row)];
 }
 
 /* NULL: not answered yet, or an error. */
@@ -149,27 +146,9 @@ static void free_content(void *pointer)
     free(content);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
-
-static struct ms_error *start(struct tui_view *view)
+static void release(void *state)
 {
-    struct state *state = calloc(1, sizeof *state);
-    if (!state)
-        return ms_error_nomem("a view");
-    state->answers.make = find;
-    state->answers.free_content = free_content;
-    view->state = state;
-    return NULL;
-}
-
-static void release(struct tui_view *view)
-{
-    struct state *state = view->state;
-    if (!state)
-        return;
-    tui_answers_free(&state->answers);
-    free(state->grew);
-    free(state);
+    free(((struct state *)state)->grew);
 }
 
 static struct ms_error *compare(struct tui_view *view)
@@ -186,11 +165,10 @@ static struct ms_error *compare(struct tui_view *view)
 
 static struct ms_error *fill(struct tui_view *view)
 {
-    struct state *state = view->state;
     const struct ms_goroutines *goroutines = view->facts.goroutines;
     if (!goroutines)
         return NULL;
-    MS_TRY(tui_answers_fill(view, &state->answers, NULL));
+    MS_TRY(tui_answers_fill(view, NULL));
     MS_TRY(compare(view));
     for (size_t i = 0; i < goroutines->list.count; i++) {
         const uint64_t key = key_below(goroutines->groups.list.items[i].hash, GROUP, 0);
@@ -231,12 +209,11 @@ static ms_result add_members(const struct tui_view *view, const struct tui_row *
 
 static ms_result open_group(struct tui_view *view, const struct tui_row *row, struct tui_rows *below)
 {
-    struct state *state = view->state;
     const struct ms_go_group *group = group_of(view, row);
     const size_t number = number_of(row);
     size_t index;
-    MS_TRY(tui_want(view, &state->answers, ID_GROUP | number, &index));
-    const struct content *content = state->answers.list.items[index].content;
+    MS_TRY(tui_want(view, ID_GROUP | number, &index));
+    const struct content *content = view->answers.list.items[index].content;
     if (!content)
         return add(below, row, REST, index, 0);
     if (content->labels.list.count)
@@ -254,11 +231,10 @@ static ms_result open_group(struct tui_view *view, const struct tui_row *row, st
 
 static ms_result open_goroutine(struct tui_view *view, const struct tui_row *row, struct tui_rows *below)
 {
-    struct state *state = view->state;
     const uint64_t retained = view->facts.heap ? ID_RETAINED : 0;
     size_t index;
-    MS_TRY(tui_want(view, &state->answers, number_of(row) | retained, &index));
-    const struct content *content = state->answers.list.items[index].content;
+    MS_TRY(tui_want(view, number_of(row) | retained, &index));
+    const struct content *content = view->answers.list.items[index].content;
     const size_t count = content ? content->blocks.list.count : 0;
     for (size_t i = 0; i < count; i++) {
         const uint64_t key = key_below(row->key, BLOCK, content->blocks.list.items[i].address);
@@ -598,8 +574,10 @@ const struct tui_view_kind tui_goroutines = {
     .columns = columns,
     .column_count = COLUMNS,
     .sort = COUNT,
-    .start = start,
+    .state_size = sizeof(struct state),
     .release = release,
+    .answer = find,
+    .free_answer = free_content,
     .fill = fill,
     .open = open_row,
     .cell = cell,

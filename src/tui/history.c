@@ -47,11 +47,12 @@ static void release_page(struct tui_page *page)
 {
     struct tui_view *view = &page->view;
     forget_question(view);
-    if (page->started && view->kind->release)
-        view->kind->release(view);
-    page->started = false;
-    page->stale = true;
+    tui_answers_free(view);
+    if (view->state && view->kind->release)
+        view->kind->release(view->state);
+    free(view->state);
     view->state = NULL;
+    page->stale = true;
     view->rows.list.count = 0;
     view->table->count = 0;
     view->table->phase = TUI_SETTLED;
@@ -185,9 +186,11 @@ static struct ms_error *fill(struct tui_browser *b, struct tui_page *page)
     view->before = b->before ? &b->before_facts : NULL;
     view->rows.list.count = 0;
     view->table->count = 0;
-    if (!page->started && view->kind->start)
-        MS_TRY(view->kind->start(view));
-    page->started = true;
+    if (!view->state && view->kind->state_size) {
+        view->state = calloc(1, view->kind->state_size);
+        if (!view->state)
+            return ms_error_nomem("a view");
+    }
     MS_TRY(view->kind->fill(view));
     return tui_table_refilled(view);
 }

@@ -72,20 +72,11 @@ static const struct ms_leak_leader *leader_of(const struct tui_view *view, const
 
 /* --- rows -------------------------------------------------------------------------------------- */
 
-static struct ms_error *start(struct tui_view *view)
+static void release(void *of)
 {
-    view->state = calloc(1, sizeof(struct state));
-    return view->state ? NULL : ms_error_nomem("the view");
-}
-
-static void release(struct tui_view *view)
-{
-    struct state *state = view->state;
-    if (!state)
-        return;
+    struct state *state = of;
     ms_growth_free(&state->growth);
     ms_vector_free(&state->more);
-    free(state);
 }
 
 /* The same for the same leak in another snapshot. */
@@ -437,6 +428,6 @@ static uint64_t address(const struct tui_view *view, const struct tui_row *row)
 const struct tui_view_kind tui_leaks = {
     .name = "Leaks", .key = '2', .empty = "no leaks: nothing is lost", .stage = MS_STAGE_LEAKS,
     .columns = columns, .column_count = sizeof columns / sizeof *columns, .sort = SHARE,
-    .start = start, .release = release, .fill = fill, .open = open_row, .cell = cell_of, .number = number,
+    .state_size = sizeof(struct state), .release = release, .fill = fill, .open = open_row, .cell = cell_of, .number = number,
     .headline = headline, .enter = enter, .address = address,
 };

@@ -57,17 +57,6 @@ static const struct ms_region *region_of(const struct tui_view *view, const stru
 
 /* --- rows -------------------------------------------------------------------------------------- */
 
-static struct ms_error *start(struct tui_view *view)
-{
-    view->state = calloc(1, sizeof(struct state));
-    return view->state ? NULL : ms_error_nomem("the view");
-}
-
-static void release(struct tui_view *view)
-{
-    free(view->state);
-}
-
 static struct ms_error *fill(struct tui_view *view)
 {
     struct state *state = view->state;
@@ -264,6 +253,6 @@ static uint64_t address(const struct tui_view *view, const struct tui_row *row)
 const struct tui_view_kind tui_map = {
     .name = "Map", .key = '6', .empty = "no regions", .stage = MS_STAGE_MEMSTATS,
     .columns = columns, .column_count = sizeof columns / sizeof *columns, .sort = RSS,
-    .start = start, .release = release, .fill = fill, .open = open_row, .cell = cell_of, .number = number,
+    .state_size = sizeof(struct state), .fill = fill, .open = open_row, .cell = cell_of, .number = number,
     .headline = headline, .enter = enter, .address = address,
 };

@@ -45,20 +45,11 @@ static uint32_t index_of(const struct tui_row *row)
     return (uint32_t)row->item;
 }
 
-static struct ms_error *start(struct tui_view *view)
+static void release(void *of)
 {
-    view->state = calloc(1, sizeof(struct state));
-    return view->state ? NULL : ms_error_nomem("the view");
-}
-
-static void release(struct tui_view *view)
-{
-    struct state *state = view->state;
-    if (!state)
-        return;
+    struct state *state = of;
     ms_growth_free(&state->heap);
     ms_growth_free(&state->leaks);
-    free(state);
 }
 
 /* --- rows -------------------------------------------------------------------------------------- */
@@ -458,5 +449,5 @@ static bool enter(const struct tui_view *view, const struct tui_row *row, struct
 const struct tui_view_kind tui_overview = {
     .name = "Overview", .key = '1', .empty = "nothing is known yet", .stage = MS_STAGE_COPY,
     .columns = columns, .column_count = sizeof columns / sizeof *columns, .sort = -1,
-    .start = start, .release = release, .fill = fill, .cell = cell_of, .headline = headline, .enter = enter,
+    .state_size = sizeof(struct state), .release = release, .fill = fill, .cell = cell_of, .headline = headline, .enter = enter,
 };

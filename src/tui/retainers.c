@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "answers.h"
 #include "what.h"
 #include "words.h"
 
@@ -35,9 +34,8 @@ struct children {
 
 static const struct tui_answer *answer_of(const struct tui_view *view, const struct tui_row *row)
 {
-    const struct tui_answers *answers = view->state;
     const uint64_t index = row->item >> 32;
-    return index ? &answers->list.items[index - 1] : NULL;
+    return index ? &view->answers.list.items[index - 1] : NULL;
 }
 
 static const struct ms_retainer *retainer_of(const struct tui_view *view, const struct tui_row *row)
@@ -90,25 +88,6 @@ static void free_children(void *content)
     free(children);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
-
-static struct ms_error *start(struct tui_view *view)
-{
-    struct tui_answers *answers = calloc(1, sizeof *answers);
-    if (!answers)
-        return ms_error_nomem("a view");
-    answers->make = find_children;
-    answers->free_content = free_children;
-    view->state = answers;
-    return NULL;
-}
-
-static void release(struct tui_view *view)
-{
-    tui_answers_free(view->state);
-    free(view->state);
-}
-
 static struct ms_error *add_owner(struct tui_rows *rows, const struct ms_owner *owner, uint64_t item)
 {
     return tui_add_row(rows, (struct tui_row){.key = owner->address, .item = item,
@@ -119,7 +98,7 @@ static struct ms_error *fill(struct tui_view *view)
 {
     const struct ms_heap_report *heap = view->facts.heap;
     const size_t count = heap->retainers.count;
-    MS_TRY(tui_answers_fill(view, view->state, NULL));
+    MS_TRY(tui_answers_fill(view, NULL));
     for (size_t i = 0; i < count; i++)
         MS_TRY(add_owner(&view->rows, &heap->retainers.items[i].block, i));
     if (count < heap->retainer_count)
@@ -129,11 +108,10 @@ static struct ms_error *fill(struct tui_view *view)
 
 static struct ms_error *open_block(struct tui_view *view, const struct tui_row *row, struct tui_rows *below)
 {
-    struct tui_answers *answers = view->state;
     size_t index;
-    MS_TRY(tui_want(view, answers, row->key, &index));
+    MS_TRY(tui_want(view, row->key, &index));
     const uint64_t item = (uint64_t)(index + 1) << 32;
-    const struct children *children = answers->list.items[index].content;
+    const struct children *children = view->answers.list.items[index].content;
     const size_t count = children ? children->owners.list.count : 0;
     for (size_t i = 0; i < count; i++)
         MS_TRY(add_owner(below, &children->owners.list.items[i], item | i));
@@ -297,8 +275,8 @@ const struct tui_view_kind tui_retainers = {
     .columns = columns,
     .column_count = COLUMNS,
     .sort = RETAINED,
-    .start = start,
-    .release = release,
+    .answer = find_children,
+    .free_answer = free_children,
     .fill = fill,
     .open = open_block,
     .cell = cell,

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "answers.h"
 #include "memscope/stacks.h"
 #include "what.h"
 #include "words.h"
@@ -31,7 +30,6 @@ struct content {
 };
 
 struct state {
-    struct tui_answers answers;
     size_t *batches; /* index of the answer of each batch; owned */
     size_t batch_count;
 };
@@ -58,8 +56,7 @@ static size_t answer_index(const struct tui_row *row)
 
 static const struct tui_answer *answer_of(const struct tui_view *view, const struct tui_row *row)
 {
-    const struct state *state = view->state;
-    return &state->answers.list.items[answer_index(row)];
+    return &view->answers.list.items[answer_index(row)];
 }
 
 static const struct ms_decoded_stack *stack_of(const struct tui_view *view, const struct tui_row *row)
@@ -120,25 +117,9 @@ static void free_content(void *content)
     free(content);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
-
-static struct ms_error *start(struct tui_view *view)
+static void release(void *state)
 {
-    struct state *state = calloc(1, sizeof *state);
-    if (!state)
-        return ms_error_nomem("a view");
-    state->answers.make = find;
-    state->answers.free_content = free_content;
-    view->state = state;
-    return NULL;
-}
-
-static void release(struct tui_view *view)
-{
-    struct state *state = view->state;
-    tui_answers_free(&state->answers);
-    free(state->batches);
-    free(state);
+    free(((struct state *)state)->batches);
 }
 
 /* Asks what the next threads are doing when it is known of those before them. */
@@ -147,14 +128,14 @@ static struct ms_error *next_batch(struct tui_view *view)
     struct state *state = view->state;
     const size_t threads = view->facts.image->thread_count, done = state->batch_count;
     const size_t wanted = (threads < DOING_MOST ? threads : DOING_MOST) / BATCH + 1;
-    if (done >= wanted || (done && !state->answers.list.items[state->batches[done - 1]].done))
+    if (done >= wanted || (done && !view->answers.list.items[state->batches[done - 1]].done))
         return NULL;
     size_t *batches = realloc(state->batches, (done + 1) * sizeof *batches);
     if (!batches)
         return ms_error_nomem("the threads");
     state->batches = batches;
     state->batch_count++;
-    return tui_want(view, &state->answers, BATCH_BIT | done, &state->batches[done]);
+    return tui_want(view, BATCH_BIT | done, &state->batches[done]);
 }
 
 static struct ms_error *fill(struct tui_view *view)
@@ -162,7 +143,7 @@ static struct ms_error *fill(struct tui_view *view)
     struct state *state = view->state;
     const struct ms_image *image = view->facts.image;
     bool forgotten;
-    MS_TRY(tui_answers_fill(view, &state->answers, &forgotten));
+    MS_TRY(tui_answers_fill(view, &forgotten));
     if (forgotten)
         state->batch_count = 0;
     MS_TRY(next_batch(view));
@@ -174,12 +155,11 @@ static struct ms_error *fill(struct tui_view *view)
 
 static struct ms_error *open_thread(struct tui_view *view, const struct tui_row *row, struct tui_rows *below)
 {
-    struct state *state = view->state;
     size_t index;
-    MS_TRY(tui_want(view, &state->answers, row->item, &index));
+    MS_TRY(tui_want(view, row->item, &index));
     const uint64_t item = BELOW | (uint64_t)index << 32;
     const pid_t tid = thread_of(view, row)->tid;
-    const struct content *content = state->answers.list.items[index].content;
+    const struct content *content = view->answers.list.items[index].content;
     const struct ms_decoded_stack *decoded = content ? &content->decoded : NULL;
     if (!decoded || !decoded->stack.frames.count)
         return tui_add_row(below, (struct tui_row){.key = key_of(tid, 0, 1), .item = item | WAITING});
@@ -242,7 +222,7 @@ static const struct ms_doing *doing_of(const struct tui_view *view, size_t threa
     const size_t batch = thread / BATCH;
     if (batch >= state->batch_count)
         return NULL;
-    const struct content *content = state->answers.list.items[state->batches[batch]].content;
+    const struct content *content = view->answers.list.items[state->batches[batch]].content;
     return content && content->doing[thread % BATCH].function ? &content->doing[thread % BATCH] : NULL;
 }
 
@@ -357,8 +337,10 @@ const struct tui_view_kind tui_threads = {
     .columns = columns,
     .column_count = COLUMNS,
     .sort = -1,
-    .start = start,
+    .state_size = sizeof(struct state),
     .release = release,
+    .answer = find,
+    .free_answer = free_content,
     .fill = fill,
     .open = open_row,
     .cell = cell,

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "answers.h"
 #include "memscope/growth.h"
 #include "what.h"
 #include "words.h"
@@ -25,7 +24,6 @@ static const struct tui_column columns[COLUMNS] = {
 };
 
 struct state {
-    struct tui_answers blocks; /* by index of the group: struct ms_owners */
     struct ms_growth growth;
     const struct ms_heap_report *before; /* that growth is since */
 };
@@ -41,8 +39,7 @@ static const struct ms_heap_group *group_of(const struct tui_view *view, const s
 
 static const struct tui_answer *answer_of(const struct tui_view *view, const struct tui_row *row)
 {
-    const struct state *state = view->state;
-    return &state->blocks.list.items[(row->item & ~BLOCK_BIT) >> 32];
+    return &view->answers.list.items[(row->item & ~BLOCK_BIT) >> 32];
 }
 
 /* NULL: a row that says that there are more, or what it is waited for. */
@@ -70,25 +67,9 @@ static void free_blocks(void *content)
     free(content);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
-
-static struct ms_error *start(struct tui_view *view)
+static void release(void *state)
 {
-    struct state *state = calloc(1, sizeof *state);
-    if (!state)
-        return ms_error_nomem("a view");
-    state->blocks.make = find_blocks;
-    state->blocks.free_content = free_blocks;
-    view->state = state;
-    return NULL;
-}
-
-static void release(struct tui_view *view)
-{
-    struct state *state = view->state;
-    tui_answers_free(&state->blocks);
-    ms_growth_free(&state->growth);
-    free(state);
+    ms_growth_free(&((struct state *)state)->growth);
 }
 
 static uint64_t key_of(const struct ms_heap_group *group)
@@ -112,9 +93,8 @@ static struct ms_error *find_growth(struct tui_view *view)
 
 static struct ms_error *fill(struct tui_view *view)
 {
-    struct state *state = view->state;
     const struct ms_heap_report *heap = view->facts.heap;
-    MS_TRY(tui_answers_fill(view, &state->blocks, NULL));
+    MS_TRY(tui_answers_fill(view, NULL));
     MS_TRY(find_growth(view));
     for (size_t i = 0; i < heap->groups.count; i++) {
         const struct ms_heap_group *group = &heap->groups.items[i];
@@ -125,11 +105,10 @@ static struct ms_error *fill(struct tui_view *view)
 
 static struct ms_error *open_group(struct tui_view *view, const struct tui_row *row, struct tui_rows *below)
 {
-    struct state *state = view->state;
     size_t index;
-    MS_TRY(tui_want(view, &state->blocks, row->item, &index));
+    MS_TRY(tui_want(view, row->item, &index));
     const uint64_t item = BLOCK_BIT | (uint64_t)index << 32;
-    const struct ms_owners *owners = state->blocks.list.items[index].content;
+    const struct ms_owners *owners = view->answers.list.items[index].content;
     const size_t count = owners ? owners->list.count : 0;
     for (size_t i = 0; i < count; i++)
         MS_TRY(tui_add_row(below, (struct tui_row){.key = owners->list.items[i].address, .item = item | i}));
@@ -314,8 +293,10 @@ const struct tui_view_kind tui_types = {
     .columns = columns,
     .column_count = COLUMNS,
     .sort = RETAINED,
-    .start = start,
+    .state_size = sizeof(struct state),
     .release = release,
+    .answer = find_blocks,
+    .free_answer = free_blocks,
     .fill = fill,
     .open = open_group,
     .cell = cell,

@@ -90,6 +90,22 @@ struct tui_place {
     uint64_t subject;
 };
 
+/* What a view asks for piece by piece, as rows are opened, one question after another. */
+struct tui_answer {
+    uint64_t id;
+    bool done;
+    void *content; /* owned; NULL: not done, or failed */
+    char *error;   /* why; owned */
+};
+
+struct tui_inquiry; /* what is asked just now; answers.c */
+
+struct tui_answers {
+    MS_VECTOR(struct tui_answer) list; /* never gets shorter while the snapshot is the same */
+    struct tui_inquiry *asked;
+    const void *snapshot, *knowledge; /* that they are of */
+};
+
 struct tui_view_kind {
     const char *name;   /* in the tab bar, in exports: "leaks" */
     char key;           /* '1' …; 0: only reached from others (Block) */
@@ -100,9 +116,11 @@ struct tui_view_kind {
     unsigned column_count;
     int sort;           /* column that rows are sorted by at first; -1: their own order, and no sorting */
 
-    /* Makes STATE, which release() frees; both may be NULL. SUBJECT as in struct tui_place. */
-    struct ms_error *(*start)(struct tui_view *view);
-    void (*release)(struct tui_view *view);
+    size_t state_size;            /* of the view's STATE, which begins as zeroes; 0: it has none */
+    void (*release)(void *state); /* frees what STATE owns; NULL: nothing */
+    /* By the inspection's thread: makes the answer for ID, which is the view's. NULL: tui_want() is not used. */
+    struct ms_error *(*answer)(const struct ms_facts *facts, uint64_t id, void **content);
+    void (*free_answer)(void *content);
     /*
      * Fills view->rows from view->facts: when the view is shown first, and again when a stage that it needs was
      * done, a question was answered, or a new snapshot came. Fast: it runs between two keys; what takes longer
@@ -130,8 +148,9 @@ struct tui_view {
     const struct ms_facts *before; /* reports of the snapshot before, for deltas; NULL: there is none */
     unsigned width;               /* of the terminal, for maps */
     struct tui_rows rows;         /* empty before each fill */
-    /* The view's own: made by start() and released for each snapshot anew, so it may keep what is in facts. */
-    void *state;
+    /* These two are made for each snapshot anew, so they may keep what is in facts. */
+    void *state; /* the view's own */
+    struct tui_answers answers;
     /* The browser's. */
     struct tui_table *table;      /* selection, scrolling, order, filter; table.c */
     struct ms_question *question; /* tui_ask(); or NULL */
@@ -145,6 +164,16 @@ extern const struct tui_view_kind tui_overview, tui_leaks, tui_types, tui_retain
 
 /* Adds a row to view->rows; an error without memory. */
 ms_result tui_add_row(struct tui_rows *rows, struct tui_row row);
+
+/*
+ * First in fill() of a view that has answers: takes what was answered and asks for what is still wanted, the
+ * latest first. A new snapshot, or knowledge of types that was not there before, makes it forget all; true in
+ * FORGOTTEN (may be NULL).
+ */
+ms_result tui_answers_fill(struct tui_view *view, bool *forgotten);
+/* The index in view->answers of the answer for ID: perhaps it is only asked for now. */
+ms_result tui_want(struct tui_view *view, uint64_t id, size_t *index);
+void tui_answers_free(struct tui_view *view);
 
 /*
  * Asks the view's inspection; when it is answered the view is filled again. One question a view at a time:
