@@ -14,7 +14,7 @@ struct ms_go_arena {
 struct ms_go_arenas {
     MS_VECTOR(struct ms_go_arena) list; /* sorted by start */
     uint64_t bytes;                     /* of each: heapArenaBytes */
-    struct ms_go_place bitmap, no_more; /* in each: pointer bits, to 1.21 */
+    struct ms_go_place bitmap, no_more; /* in each: pointer bits, to 1.21 and in later ones without headers */
 };
 
 /* A special that matters to the collector. */

@@ -72,20 +72,45 @@ bool ms_go_place_by_dwarf(const struct ms_go *go, const struct ms_go_field *fiel
 /* --- known versions ----------------------------------------------------------------------------
  */
 
-/* Experiments that leave the runtime's structures as they are (src/internal/goexperiment). */
-static bool is_harmless(const char *experiment, size_t length)
+/*
+ * Experiments that leave the fields in the table where they are, on or off, from a minor version on
+ * (src/internal/goexperiment; those of 1.25 and 1.26 as measured).
+ */
+static const struct experiment {
+    const char *name;
+    unsigned since;
+} harmless[] = {
+    {"aliastypeparams", 0},
+    {"arenas", 0},
+    {"boringcrypto", 0},
+    {"cacheprog", 0},
+    {"coverageredesign", 0},
+    {"dwarf5", 25},
+    {"goroutineleakprofile", 26},
+    {"greenteagc", 26},
+    {"heapminimum512kib", 0},
+    {"jsonv2", 0},
+    {"loopvar", 0},
+    {"newinliner", 0},
+    {"randomizedheapbase64", 26},
+    {"rangefunc", 0},
+    {"runtimefreegc", 26},
+    {"runtimesecret", 26},
+    {"simd", 0},
+    {"sizespecializedmalloc", 26},
+    {"synchashtriemap", 24},
+    {"synctest", 0},
+};
+
+static bool is_harmless(const char *experiment, size_t length, unsigned minor)
 {
-    static const char *const harmless[] = {
-        "aliastypeparams", "arenas",     "boringcrypto", "cacheprog", "coverageredesign", "jsonv2",
-        "loopvar",         "newinliner", "rangefunc",    "simd",      "synctest",
-    };
     if (length > 2 && !strncmp(experiment, "no", 2)) {
         experiment += 2;
         length -= 2;
     }
     for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
-        if (strlen(harmless[i]) == length && !strncmp(harmless[i], experiment, length))
-            return true;
+        if (strlen(harmless[i].name) == length && !strncmp(harmless[i].name, experiment, length))
+            return minor >= harmless[i].since;
     return false;
 }
 
@@ -101,7 +126,7 @@ static bool is_known_version(const struct ms_go *go)
     const char *one = strstr(go->version, "X:");
     for (one = one ? one + 2 : ""; *one && *one != ' '; one += *one == ',') {
         size_t length = strcspn(one, ", ");
-        if (!is_harmless(one, length))
+        if (!is_harmless(one, length, go->minor))
             return false;
         one += length;
     }

@@ -330,7 +330,7 @@ static struct ms_error *map_object(struct reader *r, const struct ms_go_span *sp
 {
     uint64_t address = span->start + index * span->slot, words = span->slot / 8, type = span->large_type;
     const uint64_t first = index * words;
-    if (r->b->go->minor <= 21)
+    if (r->b->arenas.bitmap.size)
         return map_by_arena(r, address, first, words);
     if (!span->header)
         return map_by_type(r, type, first, words);
@@ -345,7 +345,7 @@ static struct ms_error *map_span(struct reader *r, const struct ms_go_span *span
 {
     const struct ms_heap *heap = &r->b->heap->scan->heap;
     const uint64_t granule = ms_address_granule(heap, ms_heap_segment(heap, span->start), span->start);
-    if (r->b->go->minor >= 22 && !span->header && span->class >> 1)
+    if (!r->b->arenas.bitmap.size && !span->header && span->class >> 1)
         return map_by_span(r, span, heap, granule);
     for (uint32_t i = 0; i < span->slots; i++) {
         uint64_t start = granule + i * (span->slot / 8) + span->header;

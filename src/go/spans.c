@@ -33,8 +33,8 @@ static const struct ms_go_field fields[] = {
     FIELD("runtime.mheap", "arenas", l1),
     FIELD("runtime.mheap", "sweepgen", heap_sweepgen),
     FIELD("runtime.heapArena", "spans", arena_spans),
-    MS_GO_FIELD_IN(struct layout, "runtime.heapArena", "bitmap", bitmap, 0, 21),
-    MS_GO_FIELD_IN(struct layout, "runtime.heapArena", "noMorePtrs", no_more, 20, 21),
+    MS_GO_FIELD_IN(struct layout, "runtime.heapArena", "bitmap|heapArenaPtrScalar.bitmap", bitmap, 0, 21),
+    MS_GO_FIELD_IN(struct layout, "runtime.heapArena", "noMorePtrs|heapArenaPtrScalar.noMorePtrs", no_more, 20, 21),
     SINCE("runtime.heapArena", "pageUseSpanInlineMarkBits", inline_pages, 25),
     SPAN("startAddr", start),
     SPAN("npages", pages),
@@ -175,7 +175,7 @@ static bool take_span(const struct ms_go_builder *b, const struct layout *layout
     uint64_t free_index = field(bytes, layout->free_index);
     span->free_index = free_index < slots ? (uint32_t)free_index : span->slots;
     span->scanned = !(span->class & 1);
-    span->header = span->scanned && b->go->minor >= 22 && span->slot > HEADER_ABOVE && span->class >> 1;
+    span->header = span->scanned && !b->arenas.bitmap.size && span->slot > HEADER_ABOVE && span->class >> 1;
     return true;
 }
 

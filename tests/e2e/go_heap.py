@@ -71,7 +71,18 @@ def addresses_of(target):
 @cases(*((version,) for version in golang.versions()), *((version, STRIPPED) for version in ENDS))
 def objects_alive_and_dead(case):
     version, *flags = case
-    program = golang.go_program("heap", version, flags)
+    check_alive_and_dead(golang.go_program("heap", version, flags))
+
+
+@cases(*(case for case in (("1.22.12", "noallocheaders"), (golang.NEWEST, "nogreenteagc", STRIPPED))
+         if case[0] in golang.versions()))
+def another_collector(case):
+    """What a version's runtime has or has not by an experiment is seen in the process, not told by the version."""
+    version, experiment, *flags = case
+    check_alive_and_dead(golang.go_program("heap", version, flags, GOEXPERIMENT=experiment))
+
+
+def check_alive_and_dead(program):
     for attempt in range(3):  # something of the runtime may run after it has counted
         with Target([program, str(OBJECTS)]) as target:
             found = read_heap(target, addresses_of(target))
