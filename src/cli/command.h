@@ -67,8 +67,8 @@ struct ms_session {
     struct ms_scan *scan;       /* what analyses work on: that of go_heap, when there is one, else malloc's */
     struct ms_scan *malloc_scan;
     struct ms_image *image;
-    struct ms_symbols *symbols; /* NULL until ms_session_types() */
-    struct ms_types *types;     /* NULL until ms_session_types() */
+    struct ms_symbols *symbols; /* NULL until ms_session_go() */
+    struct ms_types *types;     /* NULL until ms_session_go() */
     struct ms_go *go;           /* NULL until ms_session_go(), and of what is no Go program */
     struct ms_go_heap *go_heap; /* NULL until ms_session_heap(), and of what is no Go program */
     struct ms_progress progress;
@@ -87,8 +87,6 @@ ms_result ms_session_open_heap(const struct ms_common *common, enum ms_want want
                                struct ms_session *session);
 /* Symbols and types and, of a Go program, the heap: SCAN is then that of Go's objects. */
 ms_result ms_session_heap(const struct ms_common *common, struct ms_session *session);
-/* The symbols, and types that are read with progress as they are asked for. */
-ms_result ms_session_types(const struct ms_common *common, struct ms_session *session);
 /* Symbols, types and, when the target is a Go program, its runtime. */
 ms_result ms_session_go(const struct ms_common *common, struct ms_session *session);
 void ms_session_close(struct ms_session *session);

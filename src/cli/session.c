@@ -63,7 +63,8 @@ static ms_result open_symbols(const struct ms_common *common, struct ms_session 
     return ms_symbols_new(session->image, &options, &session->symbols);
 }
 
-ms_result ms_session_types(const struct ms_common *common, struct ms_session *session)
+/* The symbols, and types that are read with progress as they are asked for. */
+static ms_result open_types(const struct ms_common *common, struct ms_session *session)
 {
     MS_TRY(open_symbols(common, session));
     return ms_types_new(session->symbols, session->image, shows_progress(common) ? ms_progress_show : NULL,
@@ -72,7 +73,7 @@ ms_result ms_session_types(const struct ms_common *common, struct ms_session *se
 
 ms_result ms_session_go(const struct ms_common *common, struct ms_session *session)
 {
-    MS_TRY(ms_session_types(common, session));
+    MS_TRY(open_types(common, session));
     MS_TRY(ms_go_open(session->image, session->symbols, session->types, &session->go));
     struct ms_heap *heap = session->scan ? &session->scan->heap : NULL;
     if (session->go && heap && !heap->allocator)

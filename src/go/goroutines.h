@@ -46,10 +46,6 @@ const struct go_machine *ms_go_machine(const struct ms_go_goroutines *goroutines
 /* Wait reason NUMBER of version 1.MINOR. */
 const char *ms_go_wait_reason_of(unsigned minor, uint8_t number);
 
-/* Where a running goroutine is, if its thread's registers tell: *PC and *SP on its stack. */
-bool ms_go_running_at(const struct ms_go_goroutines *goroutines,
-                      const struct ms_go_goroutine *goroutine, uint64_t *pc, uint64_t *sp);
-
 /* Which calls of a stack a traceback shows, innermost first; showfuncinfo() of
  * src/runtime/traceback.go. */
 struct go_filter {

@@ -412,7 +412,8 @@ ms_result ms_stream_keep_all(struct ms_stream *stream)
     return error;
 }
 
-ms_result ms_stream_from_kept(struct ms_stream *stream, const struct ms_spans *spans)
+/* Feeds the windows of SPANS from kept bytes. */
+static ms_result feed_kept(struct ms_stream *stream, const struct ms_spans *spans)
 {
     struct work work = {.stream = stream, .mode = FROM_KEPT};
     struct ms_error *error = add_span_jobs(&work, spans);
@@ -436,7 +437,7 @@ ms_result ms_stream_kept(struct ms_image *image, const struct ms_capture_options
     if (!error)
         error = sink->plan(sink->self, image, &spans);
     if (!error)
-        error = ms_stream_from_kept(&stream, &spans);
+        error = feed_kept(&stream, &spans);
     ms_vector_free(&spans.list);
     ms_second_end(&second);
     ms_stream_free(&stream);

@@ -22,7 +22,4 @@ ms_result ms_stream_live(struct ms_stream *stream, const struct ms_spans *spans)
 /* Copies all of the process's own pages into the store. Stopped target only. */
 ms_result ms_stream_keep_all(struct ms_stream *stream);
 
-/* Feeds the windows of SPANS from kept bytes. */
-ms_result ms_stream_from_kept(struct ms_stream *stream, const struct ms_spans *spans);
-
 #endif
