@@ -392,15 +392,20 @@ ms_result ms_stream_keep_all(struct ms_stream *stream)
         struct ms_region *region = &image->regions[i];
         if (region->kind == MS_REGION_VDSO)
             continue; /* kept already, and not from the target */
-        for (size_t j = 0; j < region->run_count; j++) {
+        bool kept = false;
+        for (size_t j = 0; j < region->run_count && !kept; j++) {
             struct ms_run *run = &region->runs[j];
             if (!ms_run_is_own(region, run))
                 continue;
+            kept = run->bytes;
+            if (kept)
+                break;
             place(image->source, run);
             if (!run->bytes)
                 lost += run->end - run->start;
         }
-        error = add_jobs(&work, region, NULL, region->start, region->end);
+        if (!kept)
+            error = add_jobs(&work, region, NULL, region->start, region->end);
     }
     if (!error)
         run_jobs(&work);
