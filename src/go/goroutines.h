@@ -2,6 +2,7 @@
 #ifndef MEMSCOPE_GO_GOROUTINES_H
 #define MEMSCOPE_GO_GOROUTINES_H
 
+#include "memscope/capture.h"
 #include "memscope/gostacks.h"
 
 /* A thread of the scheduler: an m of src/runtime/runtime2.go. */
@@ -36,6 +37,12 @@ struct ms_go_stack_reader {
     } layout;
     char *reasons[256]; /* by number, owned; NULL: of the version */
 };
+
+/*
+ * What ms_go_goroutines_new(), unwinding and labels read: it is read, or added to SPANS. RUNNING: the image of GO is
+ * live.
+ */
+ms_result ms_go_goroutines_need(struct ms_go *go, bool running, struct ms_spans *spans);
 
 /* The code at PC; NULL: no memory. Lives as long as GOROUTINES. */
 struct go_code_point *ms_go_code_point(const struct ms_go_goroutines *goroutines, uint64_t pc);

@@ -59,6 +59,12 @@ extern const size_t ms_go_known_place_count;
 /* The versions the table was made from; between them nothing is missing. */
 extern const unsigned ms_go_first_known, ms_go_last_known;
 
+/* --- buckets.c ----------------------------------------------------------------------------------
+ */
+
+/* Reads buckets of the memory profile up to the one at *UNTIL (0: all), which becomes the first. */
+ms_result ms_go_buckets_need(struct ms_go *go, uint64_t *until);
+
 /* --- buildinfo.c --------------------------------------------------------------------------------
  */
 
