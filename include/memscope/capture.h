@@ -58,6 +58,25 @@ struct ms_sink {
     bool (*retry)(void *self, bool walked);
 };
 
+/*
+ * What a full image can do without, for who knows the target from a look at it before the stop: of the regions that
+ * LEFT_OUT touches only what choose() asks for is kept. Reading the rest fails, and ms_image_missed() counts that.
+ */
+struct ms_selection {
+    void *self;
+    struct ms_spans left_out;
+    struct ms_spans first; /* what choose() asked for before the stop: that is kept at once */
+    /*
+     * What it reads of regions that are left out is kept, and what it adds to SPANS, in any order. Called on a live
+     * image, and in the stop, when FIRST is kept: it may read a limited number of pages then, and no more after that.
+     */
+    struct ms_error *(*choose)(void *self, struct ms_image *image, struct ms_spans *spans);
+};
+
+/* Fills FIRST by a look at the running process of IMAGE (live.h). PAYS: that is clearly less than all there is. */
+ms_result ms_selection_look(struct ms_selection *selection, struct ms_image *image, bool *pays);
+void ms_selection_free(struct ms_selection *selection); /* its lists */
+
 /* How much of the target's memory is kept; ms_image.kind says what came of it. */
 enum ms_want {
     MS_WANT_LEAN,
@@ -74,6 +93,7 @@ struct ms_capture_options {
     void (*progress)(void *context, const char *stage, uint64_t done, uint64_t total); /* or NULL */
     void *progress_context;
     struct ms_sink *sink; /* NULL: only keep */
+    const struct ms_selection *selection; /* of a process, with MS_WANT_FULL; or NULL: all of it */
 };
 
 /*

@@ -77,16 +77,6 @@ static inline const char *ms_go_release(const struct ms_go *go)
 /* Address of a global of the runtime, "runtime.mheap_", or 0: not known. */
 uint64_t ms_go_global(const struct ms_go *go, const char *name);
 
-/* How the collector is doing, by what the runtime keeps up to date; from a live image too. */
-struct ms_go_gauge {
-    uint64_t cycles; /* of garbage collection that have ended */
-    unsigned phase;  /* 0 none, 1 marking, 2 mark termination */
-    uint64_t live;   /* bytes: marked in the last cycle, and allocated since */
-    uint64_t goal;   /* bytes at which the next cycle is to end, by GOGC alone; UINT64_MAX: none */
-    uint64_t in_use; /* bytes of spans with objects, MemStats.HeapInuse */
-};
-ms_result ms_go_read_gauge(struct ms_go *go, struct ms_go_gauge *gauge);
-
 /* --- layouts: where in a structure a field is ---------------------------------------------------
  */
 

@@ -69,10 +69,6 @@ unsigned ms_go_calls_at(struct ms_go_functions *functions, uint64_t pc, struct m
 /* More are never inlined in one another as far as ms_go_calls_at() goes. */
 #define MS_GO_INLINED_MOST 256u
 
-/* Entry address of the function with this name ("runtime.goexit"), and its end; 0: none. END may be
- * NULL. */
-uint64_t ms_go_function_named(struct ms_go_functions *functions, const char *name, uint64_t *end);
-
 /*
  * NAME as tracebacks and profiles show it: type arguments as "[...]". At most SIZE bytes with the
  * zero into BUFFER, which is returned.

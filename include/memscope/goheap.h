@@ -10,10 +10,13 @@
 
 /* Bytes of a page of the Go heap (_PageSize in src/runtime/malloc.go), the same in all versions. */
 #define MS_GO_PAGE 8192u
+/* Classes of slots by size, the first of size 0 (_NumSizeClasses in src/runtime/sizeclasses.go, 1.17 to 1.26). */
+#define MS_GO_SIZE_CLASSES 68u
 
 /* Pages that are cut into slots of one size: runtime.mspan. */
 struct ms_go_span {
     uint64_t start, end;           /* addresses of its pages, half-open */
+    uint64_t address;              /* of the mspan */
     uint64_t slot;                 /* bytes of a slot, elemsize */
     uint32_t slots;                /* nelems */
     uint32_t free_index;           /* slots below are allocated, whatever the bits say */
@@ -37,7 +40,14 @@ struct ms_go_heap {
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
     struct ms_tally unreachable;         /* of the live ones, by ms_mark(); usable bytes */
     bool marking;                        /* the collector is at work */
+    uint16_t size_classes[MS_GO_SIZE_CLASSES];
 };
+
+/* Bytes of a slot of each class. */
+void ms_go_size_classes(const struct ms_go *go, uint16_t sizes[MS_GO_SIZE_CLASSES]);
+
+/* Bytes of the slot that an allocation of SIZE gets, a header included (src/runtime/msize.go: roundupsize). */
+uint64_t ms_go_slot_size(const struct ms_go_heap *heap, uint64_t size);
 
 /*
  * Reads the heap of IMAGE, which must be full, and marks what is reachable. What

@@ -109,7 +109,17 @@ struct ms_go_stats {
 };
 
 /* Reads all of it. An error names the structure of the runtime that is not to be had. */
-ms_result ms_go_read_stats(struct ms_go *go, struct ms_go_stats *stats);
+ms_result ms_go_read_stats(const struct ms_go_heap *heap, struct ms_go_stats *stats);
+
+/* How the collector is doing, by what the runtime keeps up to date; from a live image too. */
+struct ms_go_gauge {
+    uint64_t cycles; /* of garbage collection that have ended */
+    unsigned phase;  /* 0 none, 1 marking, 2 mark termination */
+    uint64_t live;   /* bytes: marked in the last cycle, and allocated since */
+    uint64_t goal;   /* bytes at which the next cycle is to end, by GOGC alone; UINT64_MAX: none */
+    uint64_t in_use; /* bytes of spans with objects, MemStats.HeapInuse */
+};
+ms_result ms_go_read_gauge(struct ms_go *go, struct ms_go_gauge *gauge);
 
 /* --- memory that holds no objects ---------------------------------------------------------------
  */

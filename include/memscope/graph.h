@@ -24,7 +24,6 @@ enum ms_root_kind {
     MS_ROOT_RUNTIME,   /* what Go's runtime keeps outside its heap */
     MS_ROOT_KINDS
 };
-extern const char *const ms_root_names[MS_ROOT_KINDS];
 
 /* A range of memory whose words are roots. */
 struct ms_root_range {

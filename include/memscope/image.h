@@ -52,6 +52,7 @@ struct ms_region {
     struct ms_run *runs;     /* sorted; pages known to hold something, see ms_image_runs() */
     size_t run_count;        /* valid when surveyed */
     bool surveyed;           /* runs are filled */
+    bool left_out;           /* nobody asked for it (struct ms_selection): it cannot be read after the stop */
     /* From smaps, in bytes; only when the capture asked for the account (ms_image.accounted). */
     uint64_t rss, anonymous, swap, pss, private_dirty;
 };
@@ -132,6 +133,9 @@ bool ms_image_read(const struct ms_image *image, uint64_t address, void *buffer,
 
 /* The same for one 8-byte word; VALUE is 0 on failure. */
 bool ms_image_read_word(const struct ms_image *image, uint64_t address, uint64_t *value);
+
+/* Reads that failed after the stop because what they asked for was left out. */
+uint64_t ms_image_missed(const struct ms_image *image);
 
 /*
  * Reads SIZE bytes at each of COUNT addresses, none of which may cross a page,

@@ -65,8 +65,6 @@ void ms_go_stats_text(const struct ms_view *view, const struct ms_go_stats *stat
 
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
-json_t *ms_leaks_json(const struct ms_leak_report *report, const struct ms_go_heap *go);
-json_t *ms_heap_json(const struct ms_heap_report *report);
 json_t *ms_go_stats_json(const struct ms_go_stats *stats);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
@@ -88,7 +86,6 @@ const char *ms_block_class_text(const char *class);
 extern const char *const ms_evidence_texts[MS_EVIDENCES]; /* how a type is known: "by its vtable" */
 void ms_path_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                   const struct ms_path_report *report);
-json_t *ms_path_json(const struct ms_path_report *report);
 ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *image,
                              const struct ms_heap *heap, const struct ms_path_report *report);
 
@@ -117,7 +114,6 @@ ms_result ms_goroutines_text(const struct ms_view *view, const struct ms_image *
                              const struct ms_heap *heap, const struct ms_goroutines_report *report);
 /* Each one as the traceback of a panic shows it, which other tools read: nothing else. */
 void ms_goroutines_full_text(const struct ms_view *view, const struct ms_goroutines_report *report);
-ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **json);
 /* With LIST, each goroutine too. */
 ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_image *image,
                                    const struct ms_heap *heap,

@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 #include "memscope/error.h"
-#include "memscope/go.h"
+#include "memscope/gostats.h"
 #include "memscope/memory.h"
 
 struct ms_process {

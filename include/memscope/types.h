@@ -175,20 +175,4 @@ ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_
 char *ms_type_path(struct ms_types *types, const struct ms_type *type, uint64_t offset, uint64_t wanted,
                    const struct ms_type **leaf);
 
-/* A pointer that lies in a value of some type. */
-struct ms_pointer_member {
-    uint64_t offset; /* from the start of the value */
-    const struct ms_type *type;   /* the pointer's */
-    const struct ms_type *holder; /* the innermost structure it is a member of, or NULL */
-    uint64_t holder_offset;       /* where that begins, from the start of the value */
-    bool ambiguous;  /* in a union with others, or in a variant that is there only sometimes */
-};
-
-/*
- * Every pointer in a value of TYPE, nested structures and arrays of known length included (of an
- * array of structures with many elements: all). In order of offsets. The list belongs to TYPES and is
- * made once; COUNT is how many. Types with more than a million have the first million.
- */
-const struct ms_pointer_member *ms_type_pointers(struct ms_types *types, const struct ms_type *type, size_t *count);
-
 #endif

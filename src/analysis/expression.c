@@ -17,18 +17,17 @@ struct writer {
     const struct ms_type *type; /* NULL when C would not know it */
 };
 
-/* Replaces the text by a longer one, which may be made of it. */
-__attribute__((format(printf, 2, 3))) static struct ms_error *write_text(struct writer *w, const char *format, ...)
+ms_result ms_rewrite(char **text, const char *format, ...)
 {
-    char *text = NULL;
+    char *longer = NULL;
     va_list arguments;
     va_start(arguments, format);
-    int length = vasprintf(&text, format, arguments);
+    int length = vasprintf(&longer, format, arguments);
     va_end(arguments);
     if (length < 0)
         return ms_error_nomem("an expression");
-    free(w->text);
-    w->text = text;
+    free(*text);
+    *text = longer;
     return NULL;
 }
 
@@ -168,7 +167,7 @@ static struct ms_error *move_by(struct writer *w, int64_t by)
     if (by == 0)
         return NULL;
     uint64_t size = by < 0 ? -(uint64_t)by : (uint64_t)by;
-    return write_text(w, "((char *)%s %c %" PRIu64 ")", w->text, by < 0 ? '-' : '+', size);
+    return ms_rewrite(&w->text, "((char *)%s %c %" PRIu64 ")", w->text, by < 0 ? '-' : '+', size);
 }
 
 /* The word BY bytes behind what the value points to. */
@@ -176,7 +175,7 @@ static struct ms_error *step_untyped(struct writer *w, int64_t by)
 {
     w->type = NULL;
     MS_TRY(move_by(w, by));
-    return write_text(w, "*(void **)%s", w->text);
+    return ms_rewrite(&w->text, "*(void **)%s", w->text);
 }
 
 /* The value becomes a pointer to TYPE that is BY bytes behind; at once when it is that already. */
@@ -192,7 +191,8 @@ static struct ms_error *cast_to(struct writer *w, const struct ms_type *type, in
     size_t length = strlen(type->name);
     while (length > 0 && strchr("* ", type->name[length - 1]))
         length--;
-    return write_text(w, "((%s%.*s%s%s *)%s)", quote, (int)length, type->name, quote, type->name + length, w->text);
+    return ms_rewrite(&w->text, "((%s%.*s%s%s *)%s)", quote, (int)length, type->name, quote, type->name + length,
+                      w->text);
 }
 
 /* The member PATH of element INDEX of what the value points to. */
@@ -201,11 +201,11 @@ static struct ms_error *select_member(struct writer *w, uint64_t index, const ch
 {
     const char *address = is_reference(leaf) ? "&" : "";
     if (index == 0 && *path == '.')
-        MS_TRY(write_text(w, "%s%s->%s", address, w->text, path + 1));
+        MS_TRY(ms_rewrite(&w->text, "%s%s->%s", address, w->text, path + 1));
     else
-        MS_TRY(write_text(w, "%s%s[%" PRIu64 "]%s", address, w->text, index, path));
+        MS_TRY(ms_rewrite(&w->text, "%s%s[%" PRIu64 "]%s", address, w->text, index, path));
     if (*address)
-        MS_TRY(write_text(w, "(%s)", w->text));
+        MS_TRY(ms_rewrite(&w->text, "(%s)", w->text));
     w->type = is_reference(leaf) ? NULL : leaf;
     return NULL;
 }
@@ -248,7 +248,7 @@ static struct ms_error *finish(struct writer *w, int64_t into)
     if (into)
         return move_by(w, -into);
     if (w->type && w->type->kind != MS_TYPE_POINTER)
-        return write_text(w, "(void *)%s", w->text);
+        return ms_rewrite(&w->text, "(void *)%s", w->text);
     return NULL;
 }
 
@@ -322,14 +322,14 @@ static struct ms_error *rust_number(struct writer *w, int64_t by)
     uint64_t size = by < 0 ? -(uint64_t)by : (uint64_t)by;
     w->type = NULL;
     if (by == 0)
-        return write_text(w, "(%s as usize)", w->text);
-    return write_text(w, "(%s as usize %c %" PRIu64 ")", w->text, by < 0 ? '-' : '+', size);
+        return ms_rewrite(&w->text, "(%s as usize)", w->text);
+    return ms_rewrite(&w->text, "(%s as usize %c %" PRIu64 ")", w->text, by < 0 ? '-' : '+', size);
 }
 
 static struct ms_error *rust_untyped(struct writer *w, int64_t by)
 {
     MS_TRY(rust_number(w, by));
-    return write_text(w, "*(%s as *mut usize)", w->text);
+    return ms_rewrite(&w->text, "*(%s as *mut usize)", w->text);
 }
 
 /* A member of a pointer is one of what it points to. */
@@ -348,18 +348,18 @@ static struct ms_error *rust_step(struct writer *w, const struct ms_expression_s
     if (from)
         MS_TRY(rust_number(w, -from));
     if (!same)
-        MS_TRY(write_text(w, "(%s as *mut %s)", w->text, type->name));
+        MS_TRY(ms_rewrite(&w->text, "(%s as *mut %s)", w->text, type->name));
     w->type = leaf;
     if (spot.element || *inside != '.')
-        return write_text(w, "%s[%" PRIu64 "]%s", w->text, spot.element, inside);
-    return write_text(w, "%s%s", w->text, inside);
+        return ms_rewrite(&w->text, "%s[%" PRIu64 "]%s", w->text, spot.element, inside);
+    return ms_rewrite(&w->text, "%s%s", w->text, inside);
 }
 
 static struct ms_error *express_rust(struct ms_types *types, const char *text, const struct ms_type *type,
                                      const struct ms_expression_step *steps, size_t count, char **expression)
 {
     struct writer w = {.types = types, .type = type};
-    struct ms_error *error = write_text(&w, "%s", text);
+    struct ms_error *error = ms_rewrite(&w.text, "%s", text);
     for (size_t i = 0; !error && i + 1 < count; i++)
         error = rust_step(&w, &steps[i]);
     if (!error && steps[count - 1].into)
@@ -375,7 +375,7 @@ ms_result ms_express_from(struct ms_types *types, const char *text, const struct
                           const struct ms_expression_step *steps, size_t count, char **expression)
 {
     struct writer w = {.types = types, .type = type};
-    struct ms_error *error = write_text(&w, "%s", text);
+    struct ms_error *error = ms_rewrite(&w.text, "%s", text);
     *expression = NULL;
     if (count > MS_EXPRESSION_STEPS)
         count = 0;

@@ -32,4 +32,7 @@ ms_result ms_express_from(struct ms_types *types, const char *text, const struct
  */
 char *ms_member_text(struct ms_types *types, const struct ms_block_type *what, uint64_t offset, uint64_t wanted);
 
+/* Replaces *TEXT, which is owned or NULL, by a longer one that may be made of it. The only error is lack of memory. */
+ms_result ms_rewrite(char **text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 #endif

@@ -4,11 +4,11 @@
 #include <ctype.h>
 #include <dwarf.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "expression.h"
 #include "goshape.h"
 
 #define STEPS_MAX 10000u
@@ -38,27 +38,12 @@ struct writer {
     const struct ms_go_type *map;
 };
 
-/* Replaces the text by a longer one, which may be made of it. */
-__attribute__((format(printf, 2, 3))) static struct ms_error *say(struct writer *w, const char *format, ...)
-{
-    char *text = NULL;
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vasprintf(&text, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        return ms_error_nomem("an expression");
-    free(w->text);
-    w->text = text;
-    return NULL;
-}
-
 /* The text in brackets, if what is appended would not belong to all of it else. */
 static struct ms_error *wrap(struct writer *w)
 {
     const bool starred = w->starred;
     w->starred = false;
-    return starred ? say(w, "(%s)", w->text) : NULL;
+    return starred ? ms_rewrite(&w->text, "(%s)", w->text) : NULL;
 }
 
 static const struct ms_type *whole(struct writer *w, const struct ms_type *type)
@@ -203,7 +188,7 @@ static struct ms_error *add_key(struct writer *w, const struct ms_type *type, ui
     if (!error && (!good || size > TEXT_MAX))
         w->place = LOST;
     else if (!error)
-        error = say(w, "%s[%s]", w->text, text);
+        error = ms_rewrite(&w->text, "%s[%s]", w->text, text);
     free(text);
     return error;
 }
@@ -218,7 +203,7 @@ static struct ms_error *enter(struct writer *w, uint64_t word, bool *entered)
     if (w->type->kind == MS_TYPE_ARRAY && w->type->target && w->type->target->size) {
         const uint64_t size = w->type->target->size, index = offset / size;
         MS_TRY(wrap(w));
-        MS_TRY(say(w, "%s[%" PRIu64 "]", w->text, index));
+        MS_TRY(ms_rewrite(&w->text, "%s[%" PRIu64 "]", w->text, index));
         w->base += index * size;
         w->type = whole(w, w->type->target);
         *entered = true;
@@ -228,7 +213,7 @@ static struct ms_error *enter(struct writer *w, uint64_t word, bool *entered)
         if (!m->name || !m->type || offset < m->offset || offset - m->offset >= m->type->size)
             continue;
         MS_TRY(wrap(w));
-        MS_TRY(say(w, "%s.%s", w->text, m->name));
+        MS_TRY(ms_rewrite(&w->text, "%s.%s", w->text, m->name));
         w->base += m->offset;
         w->type = whole(w, m->type);
         *entered = true;
@@ -255,8 +240,8 @@ static struct ms_error *descend(struct writer *w, uint64_t word)
         }
         MS_TRY(wrap(w));
         /* What is behind the length is still there up to the capacity. */
-        MS_TRY(index < w->length ? say(w, "%s[%" PRIu64 "]", w->text, index)
-                                 : say(w, "%s[:cap(%s)][%" PRIu64 "]", w->text, w->text, index));
+        MS_TRY(index < w->length ? ms_rewrite(&w->text, "%s[%" PRIu64 "]", w->text, index)
+                                 : ms_rewrite(&w->text, "%s[:cap(%s)][%" PRIu64 "]", w->text, w->text, index));
         w->base += index * size;
         w->place = VALUE;
     }
@@ -265,7 +250,7 @@ static struct ms_error *descend(struct writer *w, uint64_t word)
             break;
         if (is_end(ms_go_type_of(w->go_types, w->type))) {
             if (w->place == POINTED) {
-                MS_TRY(say(w, "*%s", w->text));
+                MS_TRY(ms_rewrite(&w->text, "*%s", w->text));
                 w->starred = true;
                 w->place = VALUE;
             }
@@ -325,7 +310,7 @@ static struct ms_error *follow_interface(struct writer *w, const struct ms_go_ty
         return NULL;
     }
     MS_TRY(wrap(w));
-    MS_TRY(say(w, "%s.(%s)", w->text, value->type->name));
+    MS_TRY(ms_rewrite(&w->text, "%s.(%s)", w->text, value->type->name));
     w->type = whole(w, value->type);
     w->place = VALUE;
     w->base = value->direct ? data : words[1];
@@ -413,9 +398,9 @@ static struct ms_error *begin_at(struct writer *w, const struct ms_go_expression
     w->type = type;
     w->place = step->what.count == 1 ? POINTED : SLICE;
     w->length = step->what.count;
-    return step->what.count == 1
-               ? say(w, "(*%s)(0x%" PRIx64 ")", type->name, step->address)
-               : say(w, "(*[%" PRIu64 "]%s)(0x%" PRIx64 ")", step->what.count, type->name, step->address);
+    return step->what.count == 1 ? ms_rewrite(&w->text, "(*%s)(0x%" PRIx64 ")", type->name, step->address)
+                                 : ms_rewrite(&w->text, "(*[%" PRIu64 "]%s)(0x%" PRIx64 ")", step->what.count,
+                                              type->name, step->address);
 }
 
 static struct ms_error *add_step(struct writer *w, const struct ms_go_expression_step *step)
@@ -462,7 +447,7 @@ ms_result ms_go_express(struct ms_go_types *go_types, struct ms_types *types, co
         w.type = whole(&w, root->type);
         /* Go's own way to write it, which Delve reads too: "http.DefaultClient" of net/http */
         const char *slash = strrchr(root->name, '/');
-        error = say(&w, "%s", slash ? slash + 1 : root->name);
+        error = ms_rewrite(&w.text, "%s", slash ? slash + 1 : root->name);
         error = error ? error : descend(&w, root->word);
         if (!error && w.place != LOST)
             error = follow(&w);

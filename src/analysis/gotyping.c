@@ -6,14 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* src/runtime/sizeclasses.go, 1.17 to 1.26 (src/internal/runtime/gc from 1.25 on): bytes of slots. */
-static const uint16_t classes[] = {
-    8,     16,    24,    32,    48,    64,    80,    96,    112,   128,   144,  160,   176,   192,
-    208,   224,   240,   256,   288,   320,   352,   384,   416,   448,   480,  512,   576,   640,
-    704,   768,   896,   1024,  1152,  1280,  1408,  1536,  1792,  2048,  2304, 2688,  3072,  3200,
-    3456,  4096,  4864,  5376,  6144,  6528,  6784,  6912,  8192,  9472,  9728, 10240, 10880, 12288,
-    13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
-#define CLASSES         (sizeof classes / sizeof *classes)
 #define HEADER          8u  /* src/runtime/mbitmap.go: mallocHeaderSize */
 #define TINY            16u /* src/runtime/malloc.go: maxTinySize; smaller values without pointers share slots */
 #define SIZE_MAX_SANE   (1ull << 46)
@@ -60,36 +52,21 @@ static bool read_word(const struct ms_go_typing *g, uint64_t address, uint64_t *
 
 /* --- does it fit? ------------------------------------------------------------------------------ */
 
-/* Bytes of the slot that an allocation of SIZE gets (src/runtime/msize.go: roundupsize). */
-static uint64_t slot_for(uint64_t size)
-{
-    if (size > classes[CLASSES - 1])
-        return (size + MS_GO_PAGE - 1) / MS_GO_PAGE * MS_GO_PAGE;
-    size_t low = 0, high = CLASSES - 1;
-    while (low < high) {
-        const size_t middle = (low + high) / 2;
-        if (classes[middle] < size)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return classes[low];
-}
-
-static bool fits(const struct object *object, uint64_t size)
+static bool fits(const struct ms_go_typing *g, const struct object *object, uint64_t size)
 {
     const uint64_t header = object->span && object->span->header ? HEADER : 0;
-    return size && size <= object->size && slot_for(size + header) == object->size + header;
+    return size && size <= object->size && ms_go_slot_size(g->heap, size + header) == object->size + header;
 }
 
 /* The elements that CLAIM means in OBJECT, at whose start it is; 0: they are no whole object. */
-static uint64_t whole_count(const struct object *object, const struct ms_go_claim *claim)
+static uint64_t whole_count(const struct ms_go_typing *g, const struct object *object,
+                            const struct ms_go_claim *claim)
 {
     const uint64_t size = claim->type->size;
     const uint64_t count = claim->count ? claim->count : size ? object->size / size : 0;
     if (!size || count > SIZE_MAX_SANE / size)
         return 0;
-    return fits(object, count * size + claim->extra) ? count : 0;
+    return fits(g, object, count * size + claim->extra) ? count : 0;
 }
 
 static bool is_pointer_word(const struct ms_go_shape *shape, uint64_t offset)
@@ -228,7 +205,7 @@ static void take_beginning(struct ms_go_typing *g, const struct object *object, 
         g->t->failed |= !ms_map_put(&g->sliced, object->start, 0, used);
     whole.count = 0;
     whole.guess = true;
-    const uint64_t count = whole_count(object, &whole);
+    const uint64_t count = whole_count(g, object, &whole);
     if (claim->address == object->address && object->slot->level == MS_LEVEL_NONE && count &&
         agrees(g, object, claim->type))
         set(g, object, &whole, count, MS_LEVEL_GUESS);
@@ -252,7 +229,7 @@ static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
     if (!find_object(g, claim->address, &object))
         return;
     const uint64_t delta = claim->address - object.address, size = claim->type->size;
-    const uint64_t count = delta ? 0 : whole_count(&object, claim);
+    const uint64_t count = delta ? 0 : whole_count(g, &object, claim);
     if (is_tiny(&object, claim->count * size))
         set_tiny(g, &object);
     else if (count && (claim->owner ? owner_agrees(g, &object, claim) : agrees(g, &object, claim->type)))
@@ -263,7 +240,7 @@ static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
         whole.count = size ? delta / size + claim->count : 0;
         whole.guess = true;
         if (claim->count > 1 && size && delta % size == 0 && object.slot->level == MS_LEVEL_NONE &&
-            whole_count(&object, &whole) && agrees(g, &object, claim->type))
+            whole_count(g, &object, &whole) && agrees(g, &object, claim->type))
             set(g, &object, &whole, whole.count, MS_LEVEL_GUESS);
         else if (claim->slice && object.size >= PIN_MIN)
             take_beginning(g, &object, claim);
@@ -550,7 +527,7 @@ static void seed_pair(struct ms_go_typing *g, uint64_t address)
         type = ms_go_type_of_itab(g->go_types, first);
     if (!type)
         return;
-    if (type->direct || (data == object.address && fits(&object, type->type->size)))
+    if (type->direct || (data == object.address && fits(g, &object, type->type->size)))
         claim_dynamic(g, type, data, false);
 }
 

@@ -90,7 +90,7 @@ static struct ms_error *read_runtime(struct ms_inspection *in)
     progress(in, "reading Go's heap", 0, 0);
     MS_TRY(ms_go_heap_new(in->own.runtime, own->image, &own->go));
     own->scan = own->go->scan;
-    struct ms_error *error = ms_go_read_stats(in->own.runtime, &in->own.go_stats);
+    struct ms_error *error = ms_go_read_stats(own->go, &in->own.go_stats);
     in->own.has_go_stats = !error;
     if (error)
         ms_image_warn(own->image, "what Go's runtime counts is missing: %s", error->message);

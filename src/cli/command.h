@@ -8,6 +8,7 @@
 
 #include "memscope/capture.h"
 #include "memscope/goheap.h"
+#include "memscope/goselection.h"
 #include "memscope/output.h"
 
 /* The commands: NAME, whose function is ms_command_NAME, and help in one line. */
@@ -89,8 +90,10 @@ struct ms_session {
     struct ms_scan *scan;       /* what analyses work on: that of go_heap, when there is one, else malloc's */
     struct ms_scan *malloc_scan;
     struct ms_image *image;
-    struct ms_symbols *symbols; /* NULL until ms_session_types() */
-    struct ms_types *types;     /* NULL until ms_session_types() */
+    struct ms_go_selection *selection; /* that it was taken with, or NULL */
+    uint64_t missed;            /* ms_image_missed() when the scan of malloc had looked at it */
+    struct ms_symbols *symbols; /* NULL until ms_session_go() */
+    struct ms_types *types;     /* NULL until ms_session_go() */
     struct ms_go *go;           /* NULL until ms_session_go(), and of what is no Go program */
     struct ms_go_heap *go_heap; /* NULL until ms_session_heap(), and of what is no Go program */
     struct ms_progress progress;
@@ -107,10 +110,12 @@ ms_result ms_session_open(const struct ms_common *common, enum ms_want want, boo
 /* The same for what looks at a heap: of a Go program the image is full, because its heap is read from that. */
 ms_result ms_session_open_heap(const struct ms_common *common, enum ms_want want, bool account,
                                struct ms_session *session);
+/* The same for what asks for no objects of a Go program: of that the image has what NEED says, of others all. */
+ms_result ms_session_open_go(const struct ms_common *common, enum ms_go_need need, struct ms_session *session);
+/* After that and the analysis: warns when that needed more than what it was said to need. */
+void ms_session_warn_missed(struct ms_session *session);
 /* Symbols and types and, of a Go program, the heap: SCAN is then that of Go's objects. */
 ms_result ms_session_heap(const struct ms_common *common, struct ms_session *session);
-/* The symbols, and types that are read with progress as they are asked for. */
-ms_result ms_session_types(const struct ms_common *common, struct ms_session *session);
 /* Symbols, types and, when the target is a Go program, its runtime. */
 ms_result ms_session_go(const struct ms_common *common, struct ms_session *session);
 void ms_session_close(struct ms_session *session);

@@ -98,6 +98,7 @@ static ms_result write_on(struct goroutines_options *chosen, struct ms_session *
     MS_TRY(ms_goroutines_known_apply(&chosen->known, report));
     if (leaks)
         judge(report);
+    ms_session_warn_missed(session);
     warn(session->image, report);
     report->complete = !session->image->incomplete && !report->all->unreadable && !report->groups.incomplete;
     *status = !report->complete ? MS_INCOMPLETE : report->remaining ? MS_LEAKS : MS_OK;
@@ -159,7 +160,9 @@ static ms_result inspect(struct goroutines_options *chosen, enum ms_status *stat
     struct ms_session session;
     if (chosen->baseline)
         MS_TRY(ms_goroutines_known_read(&chosen->known, chosen->baseline));
-    MS_TRY(ms_session_open(&chosen->common, MS_WANT_FULL, false, &session));
+    /* What the leaked ones wait for is asked of all objects. */
+    MS_TRY(chosen->leaked ? ms_session_open(&chosen->common, MS_WANT_FULL, false, &session)
+                          : ms_session_open_go(&chosen->common, MS_GO_NEED_GOROUTINES, &session));
     struct ms_error *error = open_go(chosen, &session);
     if (!error)
         error = chosen->leaked ? analyse_leaked(chosen, &session, status) : analyse_all(chosen, &session, status);

@@ -28,7 +28,7 @@ static const struct ms_go_stats *read_go(const struct ms_common *common, struct 
 {
     struct ms_error *error = ms_session_heap(common, session);
     if (!error && session->go)
-        error = ms_go_read_stats(session->go, stats);
+        error = ms_go_read_stats(session->go_heap, stats);
     if (!error)
         return session->go ? stats : NULL;
     ms_image_warn(session->image, "the account of Go's memory is missing: %s", error->message);

@@ -28,14 +28,15 @@ static fill_function fill_heap, fill_allocs, fill_goroutine, fill_leaks, fill_re
 static const struct profile_type {
     const char *name;
     fill_function *fill;
-    enum ms_want want;
-    bool objects; /* of Go's heap, where there is one, or else of malloc's */
+    bool objects;         /* of Go's heap, where there is one, or else of malloc's … */
+    enum ms_want want;    /* … for them */
+    enum ms_go_need need; /* of others */
 } types[] = {
-    {"heap", fill_heap, MS_WANT_FULL, false},
-    {"allocs", fill_allocs, MS_WANT_FULL, false},
-    {"goroutine", fill_goroutine, MS_WANT_FULL, false},
-    {"leaks", fill_leaks, MS_WANT_LEAN, true},
-    {"retained", fill_retained, MS_WANT_FULL_IF_CHEAP, true},
+    {"heap", fill_heap, .need = MS_GO_NEED_BUCKETS},
+    {"allocs", fill_allocs, .need = MS_GO_NEED_BUCKETS},
+    {"goroutine", fill_goroutine, .need = MS_GO_NEED_GOROUTINES},
+    {"leaks", fill_leaks, .objects = true, .want = MS_WANT_LEAN},
+    {"retained", fill_retained, .objects = true, .want = MS_WANT_FULL_IF_CHEAP},
 };
 #define TYPES (sizeof types / sizeof *types)
 
@@ -228,6 +229,7 @@ static ms_result make(const struct profile_options *options_given, struct ms_ses
     struct ms_error *error = options_given->type->fill(session, profile);
     ms_progress_clear(&session->progress);
     MS_TRY(error);
+    ms_session_warn_missed(session);
     *status = session->image->incomplete ? MS_INCOMPLETE : MS_OK;
     print_warnings(session->image);
     return ms_report_write(&options_given->common, session, write_profile, options_given, profile);
@@ -244,7 +246,7 @@ ms_result ms_command_profile(int argc, char **argv, enum ms_status *status)
         return ms_error(MS_USAGE, "a profile is no text for a terminal; give it a file: -o FILE.pb.gz");
     struct ms_session session;
     MS_TRY(given.type->objects ? ms_session_open_heap(&given.common, given.type->want, false, &session)
-                               : ms_session_open(&given.common, given.type->want, false, &session));
+                               : ms_session_open_go(&given.common, given.type->need, &session));
     struct ms_profile profile;
     struct ms_error *error = ms_profile_init(&profile);
     if (!error)

@@ -51,6 +51,7 @@ struct reading {
     struct bucket_layout bucket;
     struct ms_go_buckets *to;
     MS_VECTOR(struct cycle) future; /* CYCLES of each bucket */
+    uint64_t until;                 /* the address of the first bucket that is not wanted; 0: all are */
 };
 
 static bool read_cycle(const struct reading *reading, uint64_t address, struct cycle *cycle)
@@ -128,7 +129,7 @@ static ms_result read_list(struct reading *reading, uint64_t address)
     struct ms_go_buckets *to = reading->to;
     uint64_t passed = 0; /* a list that comes back to where it was is a ring (Brent) */
     to->complete = true;
-    while (address && to->complete) {
+    while (address && address != reading->until && to->complete) {
         bool read;
         if ((to->list.count & (to->list.count - 1)) == 0)
             passed = address;
@@ -205,6 +206,23 @@ ms_result ms_go_buckets_read(struct ms_go *go, struct ms_go_buckets *buckets)
     if (!error)
         publish(&reading);
     ms_vector_free(&reading.future);
+    return error;
+}
+
+/*
+ * Buckets are never freed and new ones come first: those from *UNTIL on are known. *UNTIL becomes the first one.
+ */
+ms_result ms_go_buckets_need(struct ms_go *go, uint64_t *until)
+{
+    struct ms_go_buckets buckets = {.rate = 0};
+    struct reading reading = {.go = go, .to = &buckets, .until = *until};
+    if (!read_global(go, "runtime.mbuckets", until, sizeof *until))
+        return NULL;
+    struct ms_error *error = bind(&reading);
+    if (!error)
+        error = read_list(&reading, *until);
+    ms_vector_free(&reading.future);
+    ms_go_buckets_free(&buckets);
     return error;
 }
 

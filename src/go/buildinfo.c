@@ -111,7 +111,8 @@ static unsigned minor_of(const char *version)
     return minor < 255 ? (unsigned)minor : 0;
 }
 
-bool ms_go_read_build_info(struct ms_go *go, uint64_t address)
+/* The build information at ADDRESS goes into GO; false when there is none that makes sense. */
+static bool read_build_info(struct ms_go *go, uint64_t address)
 {
     uint8_t header[INFO_HEADER];
     if (!ms_image_read(go->image, address, header, sizeof header))
@@ -150,7 +151,7 @@ static bool search_region(struct ms_go *go, const struct ms_region *region)
             continue;
         for (size_t k = 0; k < sizeof page; k += INFO_ALIGN)
             if (page[k] == MAGIC_HEAD && !memcmp(page + k + 1, magic_tail, MAGIC_SIZE - 1) &&
-                ms_go_read_build_info(go, at + k))
+                read_build_info(go, at + k))
                 return true;
     }
     return false;

@@ -32,28 +32,6 @@ const char *ms_go_function_name(struct ms_go_functions *functions,
     return name ? name : "";
 }
 
-uint64_t ms_go_function_named(struct ms_go_functions *functions, const char *name, uint64_t *end)
-{
-    size_t size = strlen(name) + 1;
-    char *found = malloc(size);
-    for (size_t i = 0; found && i < functions->modules.count; i++) {
-        const struct go_module_tables *tables = &functions->modules.items[i];
-        for (size_t k = 0; k < tables->count; k++) {
-            struct ms_go_function function;
-            if (!ms_go_function_read(functions, tables, k, &function) || !function.name ||
-                !ms_go_read_constant(functions, function.name, found, size) ||
-                memcmp(found, name, size) != 0)
-                continue;
-            free(found);
-            if (end)
-                *end = function.end;
-            return function.entry;
-        }
-    }
-    free(found);
-    return 0;
-}
-
 char *ms_go_shown_name(const char *name, char *buffer, size_t size)
 {
     const char *open = strchr(name, '['), *close = strrchr(name, ']');

@@ -1,9 +1,9 @@
 /* Goroutines: all of allgs, the threads they run on, what they wait for. */
 #include "goroutines.h"
 
-#include <string.h>
 #include "layout.h"
-
+#include "memscope/live.h"
+#include <string.h>
 
 #define MACHINES_MOST   (1u << 20)
 #define GOROUTINES_MOST (1u << 27)
@@ -350,6 +350,122 @@ static ms_result fill(struct ms_go_goroutines *all)
     read_reasons(all);
     MS_TRY(read_machines(all, &layout));
     return read_goroutines(all, &layout);
+}
+
+/* --- what an image needs of them ----------------------------------------------------------------
+ */
+
+/* In the stop most of it is kept already, because it was there before. */
+static ms_result need(const struct ms_go *go, struct ms_spans *spans, uint64_t start, uint64_t size)
+{
+    const struct ms_region *region = ms_image_region(go->image, start);
+    if (region && !region->left_out && size <= region->end - start)
+        return NULL;
+    struct ms_span *span = ms_vector_add(&spans->list);
+    if (!span)
+        return ms_error_nomem("the goroutines");
+    *span = (struct ms_span){.start = start, .end = start + size > start ? start + size : start};
+    return NULL;
+}
+
+/* The part of its stack that is in use; all of it when it runs. */
+static struct ms_go_range used_stack(const struct layout *layout, const struct structure *g)
+{
+    struct ms_go_range stack = {field(g, layout->lo), field(g, layout->hi)};
+    const uint64_t sp = field(g, layout->sched_sp), syscall_sp = field(g, layout->syscall_sp);
+    const uint64_t low = syscall_sp && syscall_sp < sp ? syscall_sp : sp;
+    if (!field(g, layout->m) && low >= stack.start && low < stack.end)
+        stack.start = low;
+    return stack;
+}
+
+/* Its stack and its labels, which many have in common with the one BEFORE. */
+static ms_result need_of_goroutine(struct ms_go *go, const struct layout *layout, const struct structure *g,
+                                   struct ms_spans *spans, uint64_t *labels_before)
+{
+    const struct ms_go_range stack = used_stack(layout, g);
+    const uint32_t status = (uint32_t)field(g, layout->status) & ~SCAN_BIT;
+    const uint64_t labels_at = field(g, layout->labels), bubble = field(g, layout->bubble);
+    uint64_t value;
+    if (status == MS_GO_DEAD || status == MS_GO_DEAD_EXTRA || stack.end <= stack.start)
+        return NULL;
+    MS_TRY(need(go, spans, stack.start, stack.end - stack.start));
+    if (bubble)
+        ms_go_get(go, bubble, layout->bubble_id, &value);
+    if (!labels_at || labels_at == *labels_before)
+        return NULL;
+    struct ms_go_labels labels;
+    const struct ms_go_goroutines all = {.go = go};
+    const struct ms_go_goroutine goroutine = {.labels = labels_at};
+    MS_TRY(ms_go_labels_read(&all, &goroutine, &labels));
+    ms_go_labels_free(&labels);
+    *labels_before = labels_at;
+    return NULL;
+}
+
+/* Many at once, of a process that runs; one by one from what is kept. */
+static void read_many(const struct ms_go *go, const uint64_t *addresses, size_t count, bool running,
+                      struct structure *gs, struct ms_live_piece *pieces)
+{
+    for (size_t i = 0; i < count; i++) {
+        pieces[i] = (struct ms_live_piece){.address = addresses[i], .buffer = gs[i].bytes, .size = gs[i].size};
+        if (!running)
+            pieces[i].had = ms_image_read(go->image, addresses[i], gs[i].bytes, gs[i].size);
+    }
+    if (running)
+        ms_live_read(go->image, pieces, count);
+}
+
+static ms_result need_goroutines(struct ms_go *go, const struct layout *layout, bool running, struct structure *gs,
+                                 struct ms_live_piece *pieces, struct ms_spans *spans)
+{
+    uint64_t list = ms_go_global(go, "runtime.allgs"), slice[2], labels = 0;
+    if (!list || !ms_image_read(go->image, list, slice, sizeof slice) || slice[1] > GOROUTINES_MOST)
+        return NULL;
+    MS_TRY(need(go, spans, slice[0], 8 * slice[1]));
+    for (uint64_t i = 0; i < slice[1];) {
+        uint64_t addresses[CHUNK];
+        size_t count = slice[1] - i < CHUNK ? (size_t)(slice[1] - i) : CHUNK;
+        if (!ms_image_read(go->image, slice[0] + 8 * i, addresses, count * sizeof *addresses))
+            return NULL;
+        for (size_t k = 0; k < count; k++)
+            gs[k].size = layout->self.size < STRUCTURE_MOST ? layout->self.size : STRUCTURE_MOST;
+        read_many(go, addresses, count, running, gs, pieces);
+        for (size_t k = 0; k < count; k++) {
+            MS_TRY(need(go, spans, addresses[k], gs[k].size));
+            if (pieces[k].had)
+                MS_TRY(need_of_goroutine(go, layout, &gs[k], spans, &labels));
+        }
+        i += count;
+    }
+    return NULL;
+}
+
+/* Reads what read_machines() will read. */
+static ms_result need_machines(struct ms_go *go, const struct layout *layout, struct ms_spans *spans)
+{
+    uint64_t address = 0, list = ms_go_global(go, "runtime.allm");
+    struct structure m;
+    ms_image_read_word(go->image, list, &address);
+    for (unsigned i = 0; list && i < MACHINES_MOST && read_structure(go, address, layout->machine, &m); i++) {
+        stack_of(go, layout, field(&m, layout->g0));
+        const struct ms_go_range signal = stack_of(go, layout, field(&m, layout->gsignal));
+        MS_TRY(need(go, spans, signal.start, signal.end - signal.start));
+        address = field(&m, layout->next);
+    }
+    return NULL;
+}
+
+ms_result ms_go_goroutines_need(struct ms_go *go, bool running, struct ms_spans *spans)
+{
+    struct layout layout;
+    MS_TRY(ms_go_bind(go, fields, sizeof fields / sizeof *fields, &layout));
+    ms_auto_free struct structure *gs = calloc(CHUNK, sizeof *gs);
+    ms_auto_free struct ms_live_piece *pieces = calloc(CHUNK, sizeof *pieces);
+    if (!gs || !pieces)
+        return ms_error_nomem("the goroutines");
+    MS_TRY(need_machines(go, &layout, spans));
+    return need_goroutines(go, &layout, running, gs, pieces, spans);
 }
 
 ms_result ms_go_goroutines_new(struct ms_go *go, struct ms_go_functions *functions, struct ms_go_goroutines **out)

@@ -2,6 +2,7 @@
 #ifndef MEMSCOPE_GO_GOROUTINES_H
 #define MEMSCOPE_GO_GOROUTINES_H
 
+#include "memscope/capture.h"
 #include "memscope/gostacks.h"
 
 /* A thread of the scheduler: an m of src/runtime/runtime2.go. */
@@ -37,6 +38,12 @@ struct ms_go_stack_reader {
     char *reasons[256]; /* by number, owned; NULL: of the version */
 };
 
+/*
+ * What ms_go_goroutines_new(), unwinding and labels read: it is read, or added to SPANS. RUNNING: the image of GO is
+ * live.
+ */
+ms_result ms_go_goroutines_need(struct ms_go *go, bool running, struct ms_spans *spans);
+
 /* The code at PC; NULL: no memory. Lives as long as GOROUTINES. */
 struct go_code_point *ms_go_code_point(const struct ms_go_goroutines *goroutines, uint64_t pc);
 
@@ -45,10 +52,6 @@ const struct go_machine *ms_go_machine(const struct ms_go_goroutines *goroutines
 
 /* Wait reason NUMBER of version 1.MINOR. */
 const char *ms_go_wait_reason_of(unsigned minor, uint8_t number);
-
-/* Where a running goroutine is, if its thread's registers tell: *PC and *SP on its stack. */
-bool ms_go_running_at(const struct ms_go_goroutines *goroutines,
-                      const struct ms_go_goroutine *goroutine, uint64_t *pc, uint64_t *sp);
 
 /* Which calls of a stack a traceback shows, innermost first; showfuncinfo() of
  * src/runtime/traceback.go. */

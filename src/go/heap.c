@@ -233,6 +233,7 @@ ms_result ms_go_heap_new(struct ms_go *go, struct ms_image *image, struct ms_go_
     if (!b.heap)
         return ms_error_nomem("the Go heap");
     b.heap->go = go;
+    ms_go_size_classes(go, b.heap->size_classes);
     struct ms_error *error = build(&b);
     ms_vector_free(&b.arenas.list);
     ms_vector_free(&b.specials);

@@ -35,6 +35,8 @@ struct ms_go_builder {
     bool unreadable; /* something that matters could not be read */
 };
 
+/* spans.c: fills arenas alone; it needs go and image. */
+ms_result ms_go_read_arenas(struct ms_go_builder *b);
 /* spans.c: fills arenas, heap->spans and heap->marking. */
 ms_result ms_go_read_spans(struct ms_go_builder *b);
 /* spans.c: fills starts and live bits of the index, tallies, and the specials. */

@@ -24,12 +24,10 @@
     READER(labels)                                                                                 \
     READER(leaked)                                                                                 \
     READER(stats)                                                                                  \
-    READER(stat_spans)                                                                             \
     READER(memory)                                                                                 \
     READER(gctrace)                                                                                \
     READER(records)                                                                                \
-    READER(buckets)                                                                                \
-    READER(pacing)
+    READER(buckets)
 
 struct ms_go_fields {
     const char *reader;
@@ -61,11 +59,15 @@ extern const size_t ms_go_known_place_count;
 /* The versions the table was made from; between them nothing is missing. */
 extern const unsigned ms_go_first_known, ms_go_last_known;
 
+/* --- buckets.c ----------------------------------------------------------------------------------
+ */
+
+/* Reads buckets of the memory profile up to the one at *UNTIL (0: all), which becomes the first. */
+ms_result ms_go_buckets_need(struct ms_go *go, uint64_t *until);
+
 /* --- buildinfo.c --------------------------------------------------------------------------------
  */
 
-/* The build information at ADDRESS goes into GO; false when there is none that makes sense. */
-bool ms_go_read_build_info(struct ms_go *go, uint64_t address);
 /* Looks for it in what is mapped of the file that REGION maps. */
 bool ms_go_find_build_info(struct ms_go *go, const struct ms_region *region);
 /*
@@ -101,6 +103,5 @@ struct ms_go_layouts {
     bool searched;                         /* for the globals that no symbol names */
     MS_VECTOR(struct ms_go_found) globals; /* those that were found */
 };
-void ms_go_layouts_free(struct ms_go_layouts *layouts);
 
 #endif

@@ -238,15 +238,13 @@ static ms_result merge(const struct ms_go_memory *fine, const struct ms_go_memor
     return NULL;
 }
 
-static ms_result read_arenas(struct reading *r)
+static ms_result add_arenas(struct reading *r)
 {
-    struct ms_go_heap unused = {.go = r->go};
-    struct ms_go_builder builder = {.go = r->go, .image = (struct ms_image *)r->go->image, .heap = &unused};
-    struct ms_error *error = ms_go_read_spans(&builder);
+    struct ms_go_builder builder = {.go = r->go, .image = (struct ms_image *)r->go->image};
+    struct ms_error *error = ms_go_read_arenas(&builder);
     if (!error)
         error = add_bitmaps(r, &builder.arenas);
     ms_vector_free(&builder.arenas.list);
-    ms_vector_free(&unused.spans);
     return error;
 }
 
@@ -254,7 +252,7 @@ static ms_result read_all(struct reading *r, const struct ms_go_heap *heap)
 {
     MS_TRY(add_spans(r));
     MS_TRY(add_caches(r));
-    MS_TRY(read_arenas(r));
+    MS_TRY(add_arenas(r));
     MS_TRY(add_page_allocator(r));
     MS_TRY(add_profiles(r));
     MS_TRY(add_persistent(r));

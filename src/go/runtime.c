@@ -55,7 +55,7 @@ ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols, s
     return NULL;
 }
 
-void ms_go_layouts_free(struct ms_go_layouts *layouts)
+static void free_layouts(struct ms_go_layouts *layouts)
 {
     if (layouts)
         ms_vector_free(&layouts->globals);
@@ -70,7 +70,7 @@ void ms_go_close(struct ms_go *go)
     free(go->version);
     free(go->main_module);
     free(go->build_info);
-    ms_go_layouts_free(go->layouts);
+    free_layouts(go->layouts);
     free(go);
 }
 

@@ -80,14 +80,15 @@ static struct ms_error *unreadable(const struct ms_go_builder *b, const char *wh
 
 /* arenaIdx is an index into both levels of mheap.arenas; on amd64 there is one table of the second.
  */
-static struct ms_error *read_arenas(struct ms_go_builder *b, const struct layout *layout, uint64_t heap)
+static struct ms_error *read_arenas(struct ms_go_builder *b, const struct layout *layout)
 {
+    const uint64_t heap = ms_go_global(b->go, "runtime.mheap_");
     struct ms_go_slice all;
     uint64_t table;
     b->arenas.bytes = layout->arena_spans.size / 8 * (uint64_t)MS_GO_PAGE;
     b->arenas.bitmap = layout->bitmap;
     b->arenas.no_more = layout->no_more;
-    if (!ms_go_get_slice(b->go, heap, layout->all_arenas, &all) || all.length > ARENAS_MOST ||
+    if (!heap || !ms_go_get_slice(b->go, heap, layout->all_arenas, &all) || all.length > ARENAS_MOST ||
         !ms_image_read_word(b->image, heap + layout->l1.offset, &table))
         return unreadable(b, "the heap");
     for (uint64_t i = 0; i < all.length; i++) {
@@ -108,6 +109,13 @@ static struct ms_error *read_arenas(struct ms_go_builder *b, const struct layout
             b->arenas.list.items[kept++] = b->arenas.list.items[i];
     b->arenas.list.count = kept;
     return NULL;
+}
+
+ms_result ms_go_read_arenas(struct ms_go_builder *b)
+{
+    struct layout layout;
+    MS_TRY(bind(b->go, &layout));
+    return read_arenas(b, &layout);
 }
 
 /* --- spans -------------------------------------------------------------------------------------
@@ -209,6 +217,7 @@ static struct ms_error *read_arena(struct ms_go_builder *b, const struct layout 
             page++;
             continue;
         }
+        span.address = table[page];
         uint8_t inline_marks = 0;
         if (layout->inline_pages.size)
             ms_image_read(b->image, arena->address + layout->inline_pages.offset + page / 8, &inline_marks, 1);
@@ -251,7 +260,7 @@ ms_result ms_go_read_spans(struct ms_go_builder *b)
     if (!heap || !ms_go_get(b->go, heap, layout.heap_sweepgen, &sweepgen))
         return unreadable(b, "the heap");
     b->heap->marking = phase_at && ms_go_get(b->go, phase_at, (struct ms_go_place){0, 4}, &phase) && phase;
-    MS_TRY(read_arenas(b, &layout, heap));
+    MS_TRY(read_arenas(b, &layout));
     ms_auto_free uint64_t *table = malloc(layout.arena_spans.size + 8u);
     ms_auto_free uint8_t *bytes = malloc(layout.span.size + 8u);
     if (!table || !bytes)

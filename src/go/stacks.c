@@ -86,8 +86,9 @@ static bool interrupted_by_signal(const struct ms_go_goroutines *all, uint64_t *
     return false;
 }
 
-bool ms_go_running_at(const struct ms_go_goroutines *all, const struct ms_go_goroutine *goroutine, uint64_t *pc,
-                      uint64_t *sp)
+/* Where a running goroutine is, if its thread's registers tell: *PC and *SP on its stack. */
+static bool running_at(const struct ms_go_goroutines *all, const struct ms_go_goroutine *goroutine, uint64_t *pc,
+                       uint64_t *sp)
 {
     const struct go_machine *machine = ms_go_machine(all, goroutine->machine);
     if (goroutine->status != MS_GO_RUNNING || goroutine->syscall || !machine || !machine->thread ||
@@ -182,7 +183,7 @@ bool ms_go_unwind(const struct ms_go_goroutines *all, const struct ms_go_gorouti
     *unwinder = (struct ms_go_unwinder){.goroutines = all, .goroutine = goroutine};
     const struct go_machine *machine = ms_go_machine(all, goroutine->machine);
     uint64_t pc, sp;
-    if (ms_go_running_at(all, goroutine, &pc, &sp)) {
+    if (running_at(all, goroutine, &pc, &sp)) {
         if (is_resuming(all, pc)) /* it goes on where it was parked */
             return resolve(unwinder, goroutine->pc, sp, true);
         if (!pc) { /* a call of a nil function */

@@ -1,16 +1,16 @@
 /* runtime.MemStats of a process, as its own ReadMemStats would find it in this instant. */
 #include "memscope/gostats.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "layout.h"
-#include "stats.h"
 
 #define STAT_INFO(name, field, gops, kind) [MS_GO_STAT_##name] = {field, gops, kind},
 const struct ms_go_stat_info ms_go_stats[MS_GO_STAT_COUNT] = {MS_GO_STATS(STAT_INFO)};
 const char *const ms_go_phase_names[3] = {"off", "mark", "mark termination"};
 
-#define CLASSES 68u /* _NumSizeClasses, 1.17 to 1.26; the arrays' own sizes decide */
+#define CLASSES MS_GO_SIZE_CLASSES /* at most: the arrays' own sizes decide */
 
 /*
  * Where all of it is: src/runtime/mstats.go, mgcpacer.go, mheap.go, mcache.go, mgc.go. Until 1.18
@@ -31,6 +31,7 @@ struct layout {
     struct ms_go_place span_inuse, cache_inuse, sweepgen, sweep_drained, sweepers, sweep_state;
     struct ms_go_place cache, tiny_allocs, scan_alloc, cached_spans, cached_stacks;
     struct ms_go_place stack_list, stack_list_self, cycles;
+    struct ms_go_place span_start, span_allocated, span_before, span_sweepgen;
 };
 #define FIELD(type, path, into)             MS_GO_FIELD(struct layout, "runtime." type, path, into)
 #define FIELD_TO(last, type, path, into)    MS_GO_FIELD_IN(struct layout, "runtime." type, path, into, 0, last)
@@ -99,6 +100,10 @@ static const struct ms_go_field fields[] = {
     FIELD("stackfreelist", "list", stack_list),
     FIELD("stackfreelist", "", stack_list_self),
     FIELD("workType|&runtime.work", "cycles", cycles),
+    FIELD("mspan", "startAddr", span_start),
+    FIELD("mspan", "allocCount", span_allocated),
+    FIELD_FROM(19, "mspan", "allocCountBeforeCache", span_before),
+    FIELD("mspan", "sweepgen", span_sweepgen),
 };
 MS_GO_EXPORT_FIELDS(stats, fields)
 
@@ -106,7 +111,8 @@ MS_GO_EXPORT_FIELDS(stats, fields)
 struct reading {
     struct ms_go *go;
     struct layout at;
-    struct ms_go_stat_spans spans;
+    const struct ms_go_heap *spans;
+    uint16_t *cached_stacks;                /* of each of them: its stacks that Ps have in their caches */
     uint64_t memstats, control, heap, work; /* addresses of the globals */
     struct ms_go_memstats *stats;
     uint64_t small_allocs[CLASSES], small_frees[CLASSES];
@@ -199,25 +205,27 @@ static void read_heap_stats(struct reading *r)
  * spans: mcache.releaseAll(). To 1.18 a span that is cached is counted as if full, later as it was
  * before.
  */
-static void give_back_span(struct reading *r, uint64_t address, unsigned class)
+static void give_back_span(struct reading *r, const struct ms_go_span *span, unsigned class)
 {
-    struct ms_go_stat_span span;
-    if (!ms_go_stat_span_at(r->go, &r->spans, address, &span) || class >= CLASSES || !span.count)
-        return; /* of no objects: runtime.emptymspan */
+    if (class >= CLASSES)
+        return;
+    const uint32_t sweepgen = (uint32_t)get(r, span->address, r->at.span_sweepgen);
+    const uint32_t heap_sweepgen = (uint32_t)get(r, r->heap, r->at.sweepgen);
     /* In a cache: 3 ahead of the heap, or 1 since another cycle began; else it was just given back.
      */
-    bool stale = span.sweepgen == (uint32_t)(r->spans.heap_sweepgen + 1);
-    if (!stale && span.sweepgen != (uint32_t)(r->spans.heap_sweepgen + 3))
+    bool stale = sweepgen == heap_sweepgen + 1;
+    if (!stale && sweepgen != heap_sweepgen + 3)
         return;
-    uint64_t unused = span.count - (uint64_t)span.allocated;
+    const uint64_t allocated = get(r, span->address, r->at.span_allocated);
+    uint64_t unused = span->slots - allocated;
     if (r->go->minor >= 19) {
-        uint64_t used = (uint64_t)span.allocated - span.before;
+        uint64_t used = allocated - get(r, span->address, r->at.span_before);
         r->small_allocs[class] += used;
-        r->alloc_change += used * span.size;
+        r->alloc_change += used * span->slot;
     } else {
         r->small_allocs[class] -= unused;
     }
-    r->live_change -= stale ? 0 : unused * span.size;
+    r->live_change -= stale ? 0 : unused * span->slot;
     r->stats->unswept_caches = r->stats->unswept_caches || stale;
 }
 
@@ -228,22 +236,35 @@ static void give_back_stacks(struct reading *r, uint64_t list)
 {
     unsigned count = 0;
     for (uint64_t stack = get(r, list, r->at.stack_list); stack && count++ < STACKS_MOST;) {
-        struct ms_go_stat_span *span = ms_go_stat_span_of(&r->spans, stack);
-        if (!span || span->state != MS_GO_SPAN_MANUAL || span->cached_stacks >= span->allocated)
+        const struct ms_go_span *span = ms_go_heap_span(r->spans, stack);
+        if (!span || !span->manual)
             return;
-        span->cached_stacks++;
-        if (span->cached_stacks == span->allocated && r->phase == MS_GO_PHASE_OFF)
+        uint16_t *cached = &r->cached_stacks[span - r->spans->spans.items];
+        const uint64_t allocated = get(r, span->address, r->at.span_allocated);
+        if (*cached >= allocated)
+            return;
+        if (++*cached == allocated && r->phase == MS_GO_PHASE_OFF)
             r->freed_stacks += span->end - span->start;
         if (!ms_image_read_word(r->go->image, stack, &stack))
             return;
     }
 }
 
+/* The span of objects that the word at ADDRESS points to; NULL: it is of none, runtime.emptymspan. */
+static const struct ms_go_span *span_at(const struct reading *r, uint64_t address)
+{
+    uint64_t at, start;
+    if (!ms_image_read_word(r->go->image, address, &at) || !at || !ms_go_get(r->go, at, r->at.span_start, &start))
+        return NULL;
+    const struct ms_go_span *span = ms_go_heap_span(r->spans, start);
+    return span && span->address == at && !span->manual ? span : NULL;
+}
+
 static void give_back_cache(struct reading *r, uint64_t cache)
 {
     for (uint32_t i = 0; i < r->at.cached_spans.size / 8; i++) {
-        uint64_t span;
-        if (ms_image_read_word(r->go->image, cache + r->at.cached_spans.offset + i * 8, &span) && span)
+        const struct ms_go_span *span = span_at(r, cache + r->at.cached_spans.offset + i * 8);
+        if (span)
             give_back_span(r, span, i / 2);
     }
     r->tiny += get(r, cache, r->at.tiny_allocs);
@@ -396,29 +417,13 @@ static void read_pacing(const struct reading *r, struct ms_go_pacing *pacing)
 /* --- all of it ---------------------------------------------------------------------------------
  */
 
-/* Sizes of the classes: of the program, else as they are in all versions from 1.17 to 1.26. */
-static void read_sizes(const struct reading *r, uint16_t sizes[CLASSES])
-{
-    static const uint16_t known[CLASSES] = {
-        0,     8,     16,    24,    32,    48,    64,    80,    96,    112,   128,   144,  160,   176,
-        192,   208,   224,   240,   256,   288,   320,   352,   384,   416,   448,   480,  512,   576,
-        640,   704,   768,   896,   1024,  1152,  1280,  1408,  1536,  1792,  2048,  2304, 2688,  3072,
-        3200,  3456,  4096,  4864,  5376,  6144,  6528,  6784,  6912,  8192,  9472,  9728, 10240, 10880,
-        12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672, 32768};
-    uint64_t address = ms_go_global(r->go, "internal/runtime/gc.SizeClassToSize");
-    if (!address)
-        address = ms_go_global(r->go, "runtime.class_to_size");
-    if (!address || !ms_image_read(r->go->image, address, sizes, CLASSES * sizeof *sizes))
-        memcpy(sizes, known, sizeof known);
-}
-
 static void sum_objects(struct reading *r)
 {
     uint16_t sizes[CLASSES];
     uint64_t *values = r->stats->values;
     uint64_t allocated = r->large_alloc, freed = r->large_free;
     uint64_t mallocs = r->large_allocs + r->tiny, frees = r->large_frees + r->tiny;
-    read_sizes(r, sizes);
+    ms_go_size_classes(r->go, sizes);
     for (unsigned i = 0; i < CLASSES; i++) {
         allocated += r->small_allocs[i] * sizes[i];
         freed += r->small_frees[i] * sizes[i];
@@ -494,14 +499,18 @@ static void read_collector(struct reading *r)
     read_ring(r, r->at.pause_end, stats->pause_end);
 }
 
-ms_result ms_go_read_stats(struct ms_go *go, struct ms_go_stats *stats)
+ms_result ms_go_read_stats(const struct ms_go_heap *heap, struct ms_go_stats *stats)
 {
     *stats = (struct ms_go_stats){0};
     bool failed = false;
-    struct reading r = {.go = go, .stats = &stats->memstats, .failed = &failed};
+    struct ms_go *go = (struct ms_go *)heap->go;
+    ms_auto_free uint16_t *cached_stacks = calloc(heap->spans.count + 1, sizeof *cached_stacks);
+    if (!cached_stacks)
+        return ms_error_nomem("the counters of the Go runtime");
+    struct reading r = {
+        .go = go, .stats = &stats->memstats, .spans = heap, .cached_stacks = cached_stacks, .failed = &failed};
     MS_TRY(ms_go_bind(go, fields, sizeof fields / sizeof *fields, &r.at));
     MS_TRY(find_globals(&r));
-    MS_TRY(ms_go_stat_spans(go, &r.spans));
     r.phase = global(&r, "runtime.gcphase", 4);
     read_heap_stats(&r);
     give_back_caches(&r);
@@ -509,8 +518,30 @@ ms_result ms_go_read_stats(struct ms_go *go, struct ms_go_stats *stats)
     sum_memory(&r);
     read_collector(&r);
     read_pacing(&r, &stats->pacing);
-    ms_go_stat_spans_free(&r.spans);
     if (failed)
         return ms_error(MS_TARGET, "%s: some counters of its Go runtime cannot be read", go->image->origin);
+    return NULL;
+}
+
+ms_result ms_go_read_gauge(struct ms_go *go, struct ms_go_gauge *gauge)
+{
+    bool failed = false;
+    struct reading r = {.go = go, .failed = &failed};
+    MS_TRY(ms_go_bind(go, fields, sizeof fields / sizeof *fields, &r.at));
+    r.memstats = ms_go_global(go, "runtime.memstats");
+    r.control = ms_go_global(go, "runtime.gcController");
+    const bool old = go->minor < 19;
+    const uint64_t phase = global(&r, "runtime.gcphase", 4);
+    *gauge = (struct ms_go_gauge){
+        .cycles = get(&r, r.memstats, r.at.num_gc),
+        .phase = (unsigned)phase,
+        .live = control(&r, r.at.live),
+        .goal = control(&r, old ? r.at.goal : r.at.percent_goal),
+        .in_use = old ? get(&r, r.memstats, r.at.heap_inuse) : control(&r, r.at.control_inuse),
+    };
+    if (failed || !r.memstats || !r.control || !ms_go_global(go, "runtime.gcphase") ||
+        phase > MS_GO_PHASE_MARK_TERMINATION)
+        return ms_error(MS_TARGET, "%s: what its collector (%s) is doing cannot be read", go->image->origin,
+                        go->version);
     return NULL;
 }

@@ -5,13 +5,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-const char *const ms_root_names[MS_ROOT_KINDS] = {
-    [MS_ROOT_DATA] = "data",   [MS_ROOT_STACK] = "stack",   [MS_ROOT_REGISTER] = "register",
-    [MS_ROOT_ANON] = "anonymous map", [MS_ROOT_SHARED] = "shared map", [MS_ROOT_KERNEL] = "kernel",
-    [MS_ROOT_DTV] = "thread-local storage", [MS_ROOT_GOROUTINE] = "goroutine", [MS_ROOT_FINALIZER] = "finalizer",
-    [MS_ROOT_RUNTIME] = "runtime",
-};
-
 #define ALLOCATOR_FRAMES 1024u /* the frames of malloc() and what it calls take less, measured on 2.36 */
 #define RED_ZONE 128u          /* System V ABI, x86-64: leaf functions may use it below rsp */
 #define PTHREAD_TID 720u       /* struct pthread.tid, glibc 2.5 to 2.42, x86-64 */

@@ -154,7 +154,7 @@ static ms_result groups_json(const struct ms_goroutines_report *report, bool sus
     return NULL;
 }
 
-ms_result ms_goroutines_json(const struct ms_goroutines_report *report, json_t **out)
+static ms_result goroutines_json(const struct ms_goroutines_report *report, json_t **out)
 {
     json_t *groups, *suspects = NULL;
     MS_TRY(groups_json(report, false, &groups));
@@ -239,7 +239,7 @@ ms_result ms_goroutines_json_write(const struct ms_view *view, const struct ms_i
                                    const struct ms_heap *heap, const struct ms_goroutines_report *report, bool list)
 {
     json_t *body;
-    MS_TRY(ms_goroutines_json(report, &body));
+    MS_TRY(goroutines_json(report, &body));
     json_t *document = ms_json_document(ms_json_envelope(image, heap), report->complete, "goroutines", body);
     ms_auto_free char *text = document ? json_dumps(document, MS_JSON_FLAGS) : NULL;
     json_decref(document);

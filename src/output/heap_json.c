@@ -81,7 +81,7 @@ static json_t *pinned_json(const struct ms_heap_report *report)
     return ms_json_with(ms_json_tally(&report->pinned_all), "arrays", list);
 }
 
-json_t *ms_heap_json(const struct ms_heap_report *report)
+static json_t *heap_json(const struct ms_heap_report *report)
 {
     json_t *groups = json_array(), *retainers = json_array(), *suspects = json_array();
     for (size_t i = 0; i < report->groups.count; i++)
@@ -143,7 +143,7 @@ ms_result ms_heap_json_write(const struct ms_view *view, const struct ms_image *
                              const struct ms_heap_report *report, bool list)
 {
     json_t *document = ms_json_document(ms_json_envelope(image, &scan->heap), report->complete, "heap",
-                                        ms_heap_json(report));
+                                        heap_json(report));
     ms_auto_free char *text = document ? json_dumps(document, MS_JSON_FLAGS | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(document);
     if (!text)

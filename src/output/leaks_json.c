@@ -79,7 +79,7 @@ static json_t *go_json(const struct ms_go_heap *go)
     return ms_json_with(object, "collecting", json_boolean(go->marking));
 }
 
-json_t *ms_leaks_json(const struct ms_leak_report *report, const struct ms_go_heap *go)
+static json_t *leaks_json(const struct ms_leak_report *report, const struct ms_go_heap *go)
 {
     json_t *leaks = json_object();
     for (unsigned kind = 0; kind < MS_LEAK_KINDS; kind++)
@@ -124,7 +124,7 @@ ms_result ms_leaks_json_write(const struct ms_view *view, const struct ms_image 
                               const struct ms_go_heap *go, bool list)
 {
     json_t *document = ms_json_document(ms_json_envelope(image, heap), report->complete, "leaks",
-                                        ms_leaks_json(report, go));
+                                        leaks_json(report, go));
     ms_auto_free char *text = document ? json_dumps(document, MS_JSON_FLAGS) : NULL;
     json_decref(document);
     if (!text)

@@ -106,7 +106,7 @@ static json_t *leader_json(const struct ms_path_report *report)
     return ms_json_with(brief_json(&report->leader), "indirect", ms_json_tally(&report->led));
 }
 
-json_t *ms_path_json(const struct ms_path_report *report)
+static json_t *path_json(const struct ms_path_report *report)
 {
     json_t *incoming = json_array(), *outgoing = json_array(), *chains = json_array();
     for (size_t i = 0; i < report->incoming.count; i++)
@@ -132,7 +132,7 @@ ms_result ms_path_json_write(const struct ms_view *view, const struct ms_image *
                              const struct ms_heap *heap, const struct ms_path_report *report)
 {
     json_t *document =
-        ms_json_document(ms_json_envelope(image, heap), report->complete, "path", ms_path_json(report));
+        ms_json_document(ms_json_envelope(image, heap), report->complete, "path", path_json(report));
     ms_auto_free char *text = document ? json_dumps(document, MS_JSON_FLAGS) : NULL;
     json_decref(document);
     if (!text)

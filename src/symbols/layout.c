@@ -1,4 +1,4 @@
-/* Where things are in values of a type: the pointers in it, and what lies at an offset, as an expression. */
+/* What lies at an offset of a value of a type, as an expression. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,123 +7,8 @@
 
 /* Values in values; deeper is no honest type. */
 #define DEPTH_MAX 64u
-#define POINTERS_MAX (1u << 20)
 /* Members and elements looked at for one answer. */
 #define STEPS_MAX (8u << 20)
-
-/* --- pointers --------------------------------------------------------------------------------- */
-
-struct collecting {
-    struct ms_types *types;
-    MS_VECTOR(struct ms_pointer_member) found;
-    size_t steps;
-    bool unordered;
-};
-
-/* A value of some type somewhere in the whole. */
-struct value {
-    const struct ms_type *type;
-    uint64_t offset;
-    const struct ms_type *holder;
-    uint64_t holder_offset;
-    bool ambiguous;
-};
-
-static void collect(struct collecting *c, struct value value, unsigned depth);
-
-static void collect_pointer(struct collecting *c, const struct value *value)
-{
-    if (c->found.count >= POINTERS_MAX)
-        return;
-    if (c->found.count && c->found.items[c->found.count - 1].offset > value->offset)
-        c->unordered = true;
-    struct ms_pointer_member *added = ms_vector_add(&c->found);
-    if (!added) {
-        c->types->short_of_memory = true;
-        c->steps = STEPS_MAX;
-        return;
-    }
-    *added = (struct ms_pointer_member){.offset = value->offset, .type = value->type, .holder = value->holder,
-                                        .holder_offset = value->holder_offset, .ambiguous = value->ambiguous};
-}
-
-static void collect_elements(struct collecting *c, const struct value *array, unsigned depth)
-{
-    const struct ms_type *type = array->type;
-    size_t before = c->found.count;
-    struct value element = *array;
-    element.type = type->target;
-    for (uint64_t i = 0; i < type->count && c->steps < STEPS_MAX && type->target->size; i++) {
-        element.offset = array->offset + i * type->target->size;
-        collect(c, element, depth + 1);
-        if (c->found.count == before)
-            break; /* no pointer in the first, none in the others */
-    }
-}
-
-static void collect_members(struct collecting *c, const struct value *value, unsigned depth)
-{
-    const struct ms_type *type = ms_type_complete(c->types, value->type);
-    bool choice = type->kind == MS_TYPE_UNION && type->member_count > 1;
-    for (size_t i = 0; i < type->member_count && c->steps < STEPS_MAX; i++) {
-        const struct ms_member *member = &type->members[i];
-        uint64_t end;
-        if (member->bit_size || __builtin_add_overflow(member->offset, member->type->size, &end) ||
-            (type->size && end > type->size))
-            continue;
-        collect(c, (struct value){.type = member->type, .offset = value->offset + member->offset, .holder = type,
-                                  .holder_offset = value->offset,
-                                  .ambiguous = value->ambiguous || choice || member->tagged},
-                depth + 1);
-    }
-}
-
-static void collect(struct collecting *c, struct value value, unsigned depth)
-{
-    if (depth >= DEPTH_MAX || c->steps++ >= STEPS_MAX)
-        return;
-    switch (value.type->kind) {
-    case MS_TYPE_POINTER:
-        collect_pointer(c, &value);
-        break;
-    case MS_TYPE_ARRAY:
-        collect_elements(c, &value, depth);
-        break;
-    case MS_TYPE_STRUCT:
-    case MS_TYPE_UNION:
-        collect_members(c, &value, depth);
-        break;
-    default:
-        break;
-    }
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    const struct ms_pointer_member *left = a, *right = b;
-    if (left->offset != right->offset)
-        return left->offset < right->offset ? -1 : 1;
-    return left->type->id < right->type->id ? -1 : left->type->id > right->type->id;
-}
-
-const struct ms_pointer_member *ms_type_pointers(struct ms_types *types, const struct ms_type *type, size_t *count)
-{
-    type = ms_type_complete(types, type);
-    struct ms_type_source *source = type->source;
-    if (!source->listed) {
-        struct collecting c = {.types = types};
-        collect(&c, (struct value){.type = type}, 0);
-        if (c.unordered)
-            ms_vector_sort(&c.found, by_offset);
-        /* Many types have few: give back what doubling took too much. */
-        struct ms_pointer_member *fit = c.found.count ? realloc(c.found.items, c.found.count * sizeof *fit) : NULL;
-        source->pointers = fit ? fit : c.found.items;
-        source->pointer_count = c.found.count;
-        source->listed = true;
-    }
-    *count = source->pointer_count;
-    return source->pointers;
-}
 
 /* --- paths ------------------------------------------------------------------------------------ */
 

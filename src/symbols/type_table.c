@@ -196,8 +196,6 @@ void ms_types_free(struct ms_types *types)
 {
     if (!types)
         return;
-    for (size_t i = 0; i < types->all.count; i++)
-        free(types->all.items[i]->source->pointers);
     for (size_t i = 0; types->modules && i < types->module_count; i++)
         ms_dwarf_close(&types->modules[i]);
     for (size_t i = 0; i < types->units.count; i++)

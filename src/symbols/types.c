@@ -253,7 +253,8 @@ static void read_variants(struct reading *reading, Dwarf_Die *part, const char *
     reading->value = 0;
 }
 
-void ms_type_read_members(struct ms_types *types, struct ms_type *type)
+/* Structure or union by DIE: its members, if they were not read yet. */
+static void read_type_members(struct ms_types *types, struct ms_type *type)
 {
     struct reading reading = {.types = types};
     struct ms_child_walk walk;
@@ -644,7 +645,7 @@ const struct ms_type *ms_type_complete(struct ms_types *types, const struct ms_t
         source->type->complete = true;
         return type;
     }
-    ms_type_read_members(types, source->type);
+    read_type_members(types, source->type);
     return type;
 }
 

@@ -20,9 +20,6 @@ struct ms_type_source {
     void *fill_context;
     const struct ms_type *members_of; /* it has the members of this one, or NULL */
     size_t hole;        /* where in the name a declarator goes: "int (|)[3]" */
-    struct ms_pointer_member *pointers; /* owned; valid when listed */
-    size_t pointer_count;
-    bool listed;
 };
 
 /* A hash table from a number that is not 0 to something. */
@@ -80,10 +77,5 @@ struct ms_type *ms_type_intern(struct ms_types *types, const struct ms_type_figu
 
 uint64_t ms_hash_mix(uint64_t hash, uint64_t value);
 uint64_t ms_hash_text(uint64_t hash, const char *text);
-
-/* --- types.c */
-
-/* Structure or union by DIE: its members, if they were not read yet. */
-void ms_type_read_members(struct ms_types *types, struct ms_type *type);
 
 #endif

@@ -147,6 +147,8 @@ static struct ms_error *measure(struct capture *c)
     MS_TRY(ms_reserve(&c->scratch, MS_SURVEY_SCRATCH, "the page survey"));
     ms_reserve_populate(&c->scratch, 0, MS_SURVEY_SCRATCH);
     MS_TRY(ms_proc_maps(c->image));
+    if (c->options->selection)
+        MS_TRY(ms_select_first(c->image, c->options->selection));
     MS_TRY(ms_survey(c->image, c->scratch.base, &c->second));
     MS_TRY(choose_kind(c));
     MS_TRY(meet_threads(c, c->options->want == MS_WANT_FULL || c->image->kind == MS_FULL));
@@ -235,6 +237,17 @@ static void look_beside(void *argument)
     c->looked = look(c);
 }
 
+/* All pages; of a selection first what it knows to need, from which it learns what it needs besides. */
+static struct ms_error *keep_pages(struct capture *c)
+{
+    MS_TRY(ms_stream_keep_all(&c->stream));
+    if (!c->options->selection)
+        return NULL;
+    MS_TRY(ms_select_more(c->image, c->options->selection));
+    MS_TRY(ms_survey(c->image, c->scratch.base, &c->second));
+    return ms_stream_keep_all(&c->stream);
+}
+
 /* All that needs the target stopped. */
 static struct ms_error *take(struct capture *c, struct ms_freeze *freeze)
 {
@@ -249,11 +262,13 @@ static struct ms_error *take(struct capture *c, struct ms_freeze *freeze)
     }
     MS_TRY(c->looked);
     ms_freeze_warn(freeze, image);
+    if (c->options->selection)
+        MS_TRY(ms_select_first(image, c->options->selection));
     MS_TRY(ms_survey(image, c->scratch.base, &c->second));
     keep_vdso(image);
     keep_orphans(image);
     if (image->kind == MS_FULL)
-        return ms_stream_keep_all(&c->stream);
+        return keep_pages(c);
     if (!sink)
         return NULL;
     c->spans.list.count = 0;

@@ -58,6 +58,7 @@ static void source_free(struct ms_image_source *source)
     for (size_t i = 0; i < source->files.count; i++)
         close_if_open(source->files.items[i].fd);
     ms_vector_free(&source->files);
+    ms_vector_free(&source->touched);
     for (size_t i = 0; i < source->strings.count; i++)
         free(source->strings.items[i]);
     ms_vector_free(&source->strings);
@@ -145,6 +146,12 @@ static const struct ms_run *run_at(const struct ms_region *region, uint64_t addr
 {
     size_t i = ms_first_run(region, address);
     return i < region->run_count && region->runs[i].start <= address ? &region->runs[i] : NULL;
+}
+
+static bool is_kept(const struct ms_region *region, uint64_t address)
+{
+    const struct ms_run *run = run_at(region, address);
+    return run && run->bytes;
 }
 
 #define GATHER_BATCH 512u /* at most IOV_MAX */
@@ -255,15 +262,30 @@ static bool page_is_there(const struct ms_image_source *source, const struct ms_
     return state == MS_PAGE_THERE || state == MS_PAGE_SWAPPED;
 }
 
+/* In the stop, for a selection: what is kept is read from there, what is left out gets kept. */
+static bool may_choose(struct ms_image_source *source, const struct ms_region *region, uint64_t address)
+{
+    const uint64_t page = address & ~(uint64_t)(MS_PAGE - 1);
+    if (!source->budget || source->touched.count >= source->touched_most)
+        return false;
+    source->budget--;
+    if (!region->left_out || (source->touched.count && source->touched.items[source->touched.count - 1] == page))
+        return true;
+    uint64_t *touched = ms_vector_add(&source->touched);
+    if (touched)
+        *touched = page;
+    return touched;
+}
+
 /* LENGTH bytes inside one page. */
 static bool read_page_part(const struct ms_image *image, uint64_t address, uint8_t *buffer, size_t length)
 {
-    const struct ms_image_source *source = image->source;
+    struct ms_image_source *source = image->source;
     const struct ms_region *region = ms_image_region(image, address);
-    if (!region || region->kind == MS_REGION_DEVICE)
+    if (!region || region->kind == MS_REGION_DEVICE || (source->choosing && !may_choose(source, region, address)))
         return false;
     bool there, file_page = region->kind == MS_REGION_FILE || region->kind == MS_REGION_SHARED;
-    if (source->stopped) {
+    if (source->stopped && !(source->choosing && region->surveyed && is_kept(region, address))) {
         bool refused = false, readable = page_is_there(source, region, address, &refused);
         if (refused)
             return false;
@@ -278,6 +300,8 @@ static bool read_page_part(const struct ms_image *image, uint64_t address, uint8
         }
         there = run && !run->file;
     }
+    if (region->left_out)
+        source->missed++;
     if (there)
         return false; /* modified, and not kept */
     if (file_page)
@@ -309,6 +333,11 @@ bool ms_image_read_word(const struct ms_image *image, uint64_t address, uint64_t
         return true;
     *value = 0;
     return false;
+}
+
+uint64_t ms_image_missed(const struct ms_image *image)
+{
+    return image->source->missed;
 }
 
 /* One batch in the stop: by process_vm_readv, which must not touch pages that are shared (see stream.c). */

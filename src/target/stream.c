@@ -392,15 +392,20 @@ ms_result ms_stream_keep_all(struct ms_stream *stream)
         struct ms_region *region = &image->regions[i];
         if (region->kind == MS_REGION_VDSO)
             continue; /* kept already, and not from the target */
-        for (size_t j = 0; j < region->run_count; j++) {
+        bool kept = false;
+        for (size_t j = 0; j < region->run_count && !kept; j++) {
             struct ms_run *run = &region->runs[j];
             if (!ms_run_is_own(region, run))
                 continue;
+            kept = run->bytes;
+            if (kept)
+                break;
             place(image->source, run);
             if (!run->bytes)
                 lost += run->end - run->start;
         }
-        error = add_jobs(&work, region, NULL, region->start, region->end);
+        if (!kept)
+            error = add_jobs(&work, region, NULL, region->start, region->end);
     }
     if (!error)
         run_jobs(&work);
@@ -412,7 +417,8 @@ ms_result ms_stream_keep_all(struct ms_stream *stream)
     return error;
 }
 
-ms_result ms_stream_from_kept(struct ms_stream *stream, const struct ms_spans *spans)
+/* Feeds the windows of SPANS from kept bytes. */
+static ms_result feed_kept(struct ms_stream *stream, const struct ms_spans *spans)
 {
     struct work work = {.stream = stream, .mode = FROM_KEPT};
     struct ms_error *error = add_span_jobs(&work, spans);
@@ -436,7 +442,7 @@ ms_result ms_stream_kept(struct ms_image *image, const struct ms_capture_options
     if (!error)
         error = sink->plan(sink->self, image, &spans);
     if (!error)
-        error = ms_stream_from_kept(&stream, &spans);
+        error = feed_kept(&stream, &spans);
     ms_vector_free(&spans.list);
     ms_second_end(&second);
     ms_stream_free(&stream);

@@ -19,10 +19,7 @@ void ms_stream_free(struct ms_stream *stream);
 /* Feeds the windows of SPANS; what they ask to keep goes into the image's store. Stopped target only. */
 ms_result ms_stream_live(struct ms_stream *stream, const struct ms_spans *spans);
 
-/* Copies all of the process's own pages into the store. Stopped target only. */
+/* Copies all of the process's own pages into the store but those that are there already. Stopped target only. */
 ms_result ms_stream_keep_all(struct ms_stream *stream);
-
-/* Feeds the windows of SPANS from kept bytes. */
-ms_result ms_stream_from_kept(struct ms_stream *stream, const struct ms_spans *spans);
 
 #endif

@@ -223,7 +223,7 @@ static struct ms_error *plan_survey(struct survey *survey, struct ms_image *imag
         struct ms_region *r = &image->regions[i];
         const uint64_t size = r->end - r->start;
         bool sparse = is_sparse(r);
-        if (!worth_surveying(r))
+        if (r->surveyed || r->left_out || !worth_surveying(r))
             continue;
         if (sparse && !asked) {
             scans = can_scan(image, r->start);

@@ -10,6 +10,7 @@
  * all but code, devices and read-only shared maps. SCRATCH is a buffer of
  * MS_SURVEY_SCRATCH bytes, populated before the stop. SECOND does half of it.
  * Never touches a page.
+ * Regions that are surveyed already, or left out, stay as they are.
  * Anonymous regions are cut at guard pages that have no map of their own.
  */
 #define MS_SURVEY_SCRATCH (1u << 19)

@@ -23,6 +23,11 @@ struct ms_image_source {
     struct ms_reserve store; /* kept bytes of a live target */
     size_t stored;           /* bytes used of it */
     struct ms_reserve xstates; /* vector registers of a live target's threads */
+    bool choosing;             /* pages that are read of regions left out are to be kept … */
+    MS_VECTOR(uint64_t) touched; /* … their addresses … */
+    size_t touched_most;         /* … at most so many … */
+    uint64_t budget;             /* … and so many more may be read */
+    uint64_t missed;             /* ms_image_missed() */
     const uint8_t *core;     /* the whole core file, mapped; NULL for a live target */
     size_t core_size;
     char *exe;     /* --exe, owned, or NULL */
@@ -49,6 +54,11 @@ const char *ms_image_string(struct ms_image *image, const char *s);
 
 /* image.c: index of the first run of a region that ends after ADDRESS; run_count when there is none. */
 size_t ms_first_run(const struct ms_region *region, uint64_t address);
+
+/* select.c: cuts what SELECTION leaves out off the regions, but for what it knows to need. */
+ms_result ms_select_first(struct ms_image *image, const struct ms_selection *selection);
+/* select.c: in the stop, what it needs besides: its regions are to be surveyed and kept. */
+ms_result ms_select_more(struct ms_image *image, const struct ms_selection *selection);
 
 /* stream.c: plan, then feeds every window of the plan from kept bytes; for full images and cores. */
 ms_result ms_stream_kept(struct ms_image *image, const struct ms_capture_options *options);

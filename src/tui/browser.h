@@ -79,8 +79,6 @@ void tui_all_stale(struct tui_browser *b);
 /* Lets go of all that views have of the snapshot. */
 void tui_release_pages(struct tui_browser *b);
 void tui_free_pages(struct tui_browser *b);
-/* Bits of the stages that are done. */
-unsigned tui_stages_done(struct ms_inspection *inspection);
 bool tui_busy(struct ms_inspection *inspection);
 
 /* --- chrome.c */

@@ -13,7 +13,8 @@ struct tui_view *tui_current_view(const struct tui_browser *b)
     return &tui_current(b)->view;
 }
 
-unsigned tui_stages_done(struct ms_inspection *in)
+/* Bits of the stages that are done. */
+static unsigned done_stages(struct ms_inspection *in)
 {
     unsigned done = 0;
     for (int stage = 0; stage < MS_STAGES; stage++)
@@ -204,7 +205,7 @@ static bool ready(struct tui_browser *b, const struct tui_view_kind *kind)
 void tui_freshen(struct tui_browser *b)
 {
     struct tui_page *page = tui_current(b);
-    unsigned done = tui_stages_done(b->now);
+    unsigned done = done_stages(b->now);
     if (b->export.page == page || !ready(b, page->view.kind) || (!page->stale && page->stages_done == done))
         return;
     page->stale = false;

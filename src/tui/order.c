@@ -20,7 +20,8 @@ uint64_t tui_now(void)
 
 /* --- filter ------------------------------------------------------------------------------------ */
 
-bool tui_row_matches(const struct tui_view *view, const struct tui_row *row, const char *needle)
+/* Does some cell of the row hold NEEDLE? Letters of ASCII in any case. */
+static bool row_matches(const struct tui_view *view, const struct tui_row *row, const char *needle)
 {
     struct tui_cell cell;
     for (unsigned column = 0; column < view->kind->column_count; column++) {
@@ -62,7 +63,7 @@ static bool filter(struct tui_view *view, uint64_t deadline)
     for (; t->at < view->rows.list.count; t->at++) {
         if (t->at % PIECE == 0 && t->at && tui_now() > deadline)
             return false;
-        t->matches[t->at] = tui_row_matches(view, &view->rows.list.items[t->at], t->filter);
+        t->matches[t->at] = row_matches(view, &view->rows.list.items[t->at], t->filter);
     }
     keep_ancestors(&view->rows, t->matches);
     t->next_count = 0;
@@ -186,8 +187,9 @@ static bool make_starts(const size_t counts[256], size_t count, size_t starts[25
     return true;
 }
 
-/* A byte at a time from the last; bytes that are the same in all are passed over. */
-void tui_sort_by_rank(struct tui_sort_key *keys, struct tui_sort_key *spare, size_t count)
+/* Sorts KEYS by their ranks, equal ones left as they are: a byte at a time from the last; bytes that are the same in
+ * all are passed over. SPARE has as many. */
+static void sort_by_rank(struct tui_sort_key *keys, struct tui_sort_key *spare, size_t count)
 {
     struct tui_sort_key *from = keys, *to = spare;
     size_t counts[8][256] = {0}, starts[256];
@@ -217,7 +219,7 @@ static void sort_keys(const struct tui_view *view, struct tui_sort_key *keys, st
 {
     const struct tui_table *t = view->table;
     bool descending = sorts_descending(view);
-    tui_sort_by_rank(keys, spare, count);
+    sort_by_rank(keys, spare, count);
     for (size_t i = 0, end; t->by_text && i < count; i = end) {
         for (end = i + 1; end < count && keys[end].rank == keys[i].rank; end++)
             ;
@@ -373,7 +375,7 @@ static bool search(struct tui_view *view, uint64_t deadline)
         const struct tui_row *row = &view->rows.list.items[t->shown[at]];
         t->search_left--;
         t->search_at = t->search_back ? (at ? at : t->count) - 1 : (at + 1) % t->count;
-        if (!row->heading && tui_row_matches(view, row, t->needle)) {
+        if (!row->heading && row_matches(view, row, t->needle)) {
             t->search_left = 0;
             t->search_found = true;
             tui_table_select(view, at);

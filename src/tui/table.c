@@ -249,7 +249,8 @@ static void drop_light_columns(const struct tui_view_kind *kind, bool *shown, in
     }
 }
 
-void tui_table_layout(struct tui_view *view, int width)
+/* The columns that fit WIDTH. */
+static void lay_out(struct tui_view *view, int width)
 {
     const struct tui_view_kind *kind = view->kind;
     bool shown[SPANS] = {0};
@@ -349,7 +350,7 @@ static void scroll(struct tui_table *t)
 void tui_table_draw(struct tui_view *view, int y, int height, int width, int mark)
 {
     struct tui_table *t = view->table;
-    tui_table_layout(view, width);
+    lay_out(view, width);
     draw_titles(view, y, width, mark);
     t->rows_y = y + 1;
     t->page = height - 1;

@@ -69,19 +69,13 @@ ms_result tui_table_toggle(struct tui_view *view);
 /* Starts to look for the needle behind (before) the selected row. */
 void tui_table_search(struct tui_view *view, bool back);
 
-/* The columns that fit WIDTH. */
-void tui_table_layout(struct tui_view *view, int width);
 /* MARK: a column that is marked while one to sort by is chosen, or -1. */
 void tui_table_draw(struct tui_view *view, int y, int height, int width, int mark);
 
-/* Does some cell of the row hold NEEDLE? Letters of ASCII in any case. */
-bool tui_row_matches(const struct tui_view *view, const struct tui_row *row, const char *needle);
 /* A cell from its beginning. */
 void tui_make_cell(const struct tui_view *view, const struct tui_row *row, unsigned column, struct tui_cell *cell);
 bool tui_column_used(const struct tui_view *view, unsigned column);
 
-/* Sorts KEYS by their ranks, equal ones left as they are; SPARE has as many. */
-void tui_sort_by_rank(struct tui_sort_key *keys, struct tui_sort_key *spare, size_t count);
 uint64_t tui_now(void);
 
 #endif

@@ -143,6 +143,22 @@ def each_with_its_facts():
     check_equal(sum("locked" in one for one in listed.values()), 1, "goroutines locked to threads")
 
 
+@cases(*golang.versions())
+def objects_are_not_copied(version):
+    """More objects take no more memory of memscope, unless they are asked about."""
+    program, small, big = golang.go_program("account", version), 8, 136
+    output = os.path.join(harness.scratch(), "goroutines.pb.gz")
+    peaks = {}
+    for size in (small, big):
+        with Target([program, "live", str(size)]) as target:
+            peaks[size] = [harness.peak(*arguments, target.pid, expect=0) for arguments in
+                           (("goroutines", "-j"), ("profile", "--type", "goroutine", "-o", output),
+                            ("goroutines", "-j", "--leaked"))]
+    plain, profile, leaked = ((b - a) / ((big - small) << 20) for a, b in zip(peaks[small], peaks[big]))
+    check(plain < 0.25 and profile < 0.25 and leaked > 0.75,
+          "of each byte more, %.2f, %.2f and %.2f (all that there is) were kept" % (plain, profile, leaked))
+
+
 @test
 def text_is_what_json_is():
     with start(None) as target:

@@ -322,13 +322,7 @@ def memory_of_our_own():
     """memscope's own peak stays far below the target's heap."""
     target = harness.start("bigheap", 2000000)
     heap = harness.kib(target.pid, "Rss")
-    script = ("import resource, subprocess, sys\n"
-              "status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
-              "print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)")
-    done = subprocess.run([sys.executable, "-S", "-c", script, harness.MEMSCOPE, "leaks", "-j",
-                           str(target.pid)], stdout=subprocess.PIPE, timeout=harness.TIMEOUT)
-    status, peak = map(int, done.stdout.split())
-    check_equal(status, 1, "exit status")
+    peak = harness.peak("leaks", "-j", target.pid, expect=1)
     check(peak <= 0.4 * heap, "peak of %d bytes for a target of %d" % (peak, heap))
 
 

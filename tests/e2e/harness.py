@@ -379,6 +379,18 @@ def memscope(*arguments, expect=None, prefix=(), environment=None, timeout=None)
     return run
 
 
+def peak(*arguments, expect):
+    """Bytes of memory that memscope had at most, as the kernel counts them; its output is not kept."""
+    script = ("import resource, subprocess, sys\n"
+              "status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
+              "print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)")
+    done = subprocess.run([sys.executable, "-S", "-c", script, MEMSCOPE] + [str(a) for a in arguments],
+                          stdout=subprocess.PIPE, timeout=TIMEOUT)
+    status, most = map(int, done.stdout.split())
+    check_equal(status, expect, "exit status")
+    return most
+
+
 def leaks(target, *options, expect=(0, 1), kinds=LOST_KINDS, **more):
     """`memscope leaks` with the list of lost blocks; returns the run."""
     run = memscope("leaks", "-j", "--list", "--kinds", ",".join(kinds), *options,

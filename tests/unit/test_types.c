@@ -182,44 +182,6 @@ static void test_paths(void **state)
     check_path(offsetof(struct outer, alias.next), 8, ".alias.next", "struct inner *");
 }
 
-static void test_pointers(void **state)
-{
-    (void)state;
-    static const struct {
-        size_t offset;
-        const char *type, *holder;
-        bool ambiguous;
-    } expected[] = {
-        {offsetof(struct outer, nested[0].pointer), "void *", "struct inner", false},
-        {offsetof(struct outer, nested[1].pointer), "void *", "struct inner", false},
-        {offsetof(struct outer, nested[2].pointer), "void *", "struct inner", false},
-        {offsetof(struct outer, or), "char *", "union {...}", true},
-        {offsetof(struct outer, choice), "struct inner *", "union choice", true},
-        {offsetof(struct outer, alias.next), "struct inner *", "unnamed_t", false},
-        {offsetof(struct outer, function), "int (*)(int, char *)", "struct outer", false},
-        {offsetof(struct outer, grid[0][0]), "char *", "struct outer", false},
-        {offsetof(struct outer, grid[0][1]), "char *", "struct outer", false},
-        {offsetof(struct outer, grid[0][2]), "char *", "struct outer", false},
-        {offsetof(struct outer, grid[0][3]), "char *", "struct outer", false},
-        {offsetof(struct outer, grid[1][0]), "char *", "struct outer", false},
-        {offsetof(struct outer, grid[1][1]), "char *", "struct outer", false},
-        {offsetof(struct outer, grid[1][2]), "char *", "struct outer", false},
-        {offsetof(struct outer, grid[1][3]), "char *", "struct outer", false},
-        {offsetof(struct outer, self), "struct outer *", "struct outer", false},
-        {offsetof(struct outer, never_defined), "struct opaque *", "struct outer", false},
-    };
-    size_t count, wanted = sizeof expected / sizeof *expected;
-    const struct ms_pointer_member *list = ms_type_pointers(types, outer(), &count);
-    assert_int_equal(count, wanted);
-    for (size_t i = 0; i < wanted; i++) {
-        assert_int_equal(list[i].offset, expected[i].offset);
-        assert_string_equal(list[i].type->name, expected[i].type);
-        assert_string_equal(list[i].holder->name, expected[i].holder);
-        assert_int_equal(list[i].ambiguous, expected[i].ambiguous);
-    }
-    assert_int_equal(list[1].holder_offset, offsetof(struct outer, nested[1]));
-}
-
 static void test_variables(void **state)
 {
     (void)state;
@@ -290,8 +252,8 @@ int main(void)
 {
     outer_table[0].self = outer_table;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_variables), cmocka_unit_test(test_members),  cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_paths),     cmocka_unit_test(test_pointers), cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_variables), cmocka_unit_test(test_members), cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_paths),     cmocka_unit_test(test_ids),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
