@@ -36,6 +36,7 @@ struct ms_go_heap {
     struct ms_go_goroutines *goroutines; /* owned; ms_root.tid is an index in their list */
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
     struct ms_tally unreachable;         /* of the live ones, by ms_mark(); usable bytes */
+    struct ms_tally young;               /* of the unreachable ones, by ms_go_is_young(); usable bytes */
     bool marking;                        /* the collector is at work */
 };
 
@@ -49,6 +50,12 @@ void ms_go_heap_free(struct ms_go_heap *heap);
 
 /* The span that holds ADDRESS, or NULL. */
 const struct ms_go_span *ms_go_heap_span(const struct ms_go_heap *heap, uint64_t address);
+
+/*
+ * Was the live object that holds ADDRESS allocated since the last collection? One that the collector has marked, or
+ * that was allocated while it marked, was not. Before the first collection all are young.
+ */
+bool ms_go_is_young(const struct ms_go_heap *heap, uint64_t address);
 
 /*
  * The type that the allocator has kept of the object that starts at ADDRESS, as the address of its
