@@ -35,7 +35,7 @@ static const struct profile_type {
     {"heap", fill_heap, MS_WANT_FULL, false},
     {"allocs", fill_allocs, MS_WANT_FULL, false},
     {"goroutine", fill_goroutine, MS_WANT_FULL, false},
-    {"leaks", fill_leaks, MS_WANT_LEAN, true},
+    {"leaks", fill_leaks, MS_WANT_LEAN, false},
     {"retained", fill_retained, MS_WANT_FULL_IF_CHEAP, true},
 };
 #define TYPES (sizeof types / sizeof *types)
@@ -185,6 +185,11 @@ static ms_result fill_goroutine(struct ms_session *session, struct ms_profile *p
 
 static ms_result fill_leaks(struct ms_session *session, struct ms_profile *profile)
 {
+    if (session->go && !session->scan->heap.allocator)
+        return ms_error(MS_TARGET,
+                        "%s: what Go allocates its collector takes, and malloc has no blocks here that could be "
+                        "lost. What keeps objects alive: memscope profile --type retained",
+                        session->image->origin);
     MS_TRY(ms_session_require_heap(session, "cannot look for leaks"));
     struct ms_leak_options what = {
         .kinds = 1u << MS_DEFINITE | 1u << MS_POSSIBLE,
