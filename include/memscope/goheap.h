@@ -38,6 +38,7 @@ struct ms_go_heap {
     struct ms_tally unreachable;         /* of the live ones, by ms_mark(); usable bytes */
     struct ms_tally young;               /* of the unreachable ones, by ms_go_is_young(); usable bytes */
     bool marking;                        /* the collector is at work */
+    bool unreadable;                     /* parts of it could not be read: what looks unreachable may not be */
 };
 
 /*
@@ -47,6 +48,13 @@ struct ms_go_heap {
  */
 ms_result ms_go_heap_new(struct ms_go *go, struct ms_image *image, struct ms_go_heap **heap);
 void ms_go_heap_free(struct ms_go_heap *heap);
+
+/*
+ * Takes out of the roots of SCAN, which is malloc's of the same IMAGE and not marked yet, what Go cannot read any more:
+ * words of objects that nothing reaches, of free slots and spans, and of stacks below what is in use. What only these
+ * hold is lost. Does nothing when not all of Go's heap could be read.
+ */
+ms_result ms_go_drop_stale(const struct ms_go_heap *heap, const struct ms_image *image, struct ms_scan *scan);
 
 /* The span that holds ADDRESS, or NULL. */
 const struct ms_go_span *ms_go_heap_span(const struct ms_go_heap *heap, uint64_t address);

@@ -30,13 +30,13 @@ static const struct profile_type {
     const char *name;
     fill_function *fill;
     enum ms_want want;
-    bool objects; /* of Go's heap, where there is one, or else of malloc's */
+    ms_result (*open)(const struct ms_common *, struct ms_session *); /* what of the image it needs */
 } types[] = {
-    {"heap", fill_heap, MS_WANT_FULL, false},
-    {"allocs", fill_allocs, MS_WANT_FULL, false},
-    {"goroutine", fill_goroutine, MS_WANT_FULL, false},
-    {"leaks", fill_leaks, MS_WANT_LEAN, false},
-    {"retained", fill_retained, MS_WANT_FULL_IF_CHEAP, true},
+    {"heap", fill_heap, MS_WANT_FULL, ms_session_go},
+    {"allocs", fill_allocs, MS_WANT_FULL, ms_session_go},
+    {"goroutine", fill_goroutine, MS_WANT_FULL, ms_session_go},
+    {"leaks", fill_leaks, MS_WANT_LEAN, ms_session_heaps},
+    {"retained", fill_retained, MS_WANT_FULL_IF_CHEAP, ms_session_heap},
 };
 #define TYPES (sizeof types / sizeof *types)
 
@@ -185,18 +185,17 @@ static ms_result fill_goroutine(struct ms_session *session, struct ms_profile *p
 
 static ms_result fill_leaks(struct ms_session *session, struct ms_profile *profile)
 {
-    if (session->go && !session->scan->heap.allocator)
+    if (session->go && !session->malloc_scan->heap.allocator)
         return ms_error(MS_TARGET,
                         "%s: what Go allocates its collector takes, and malloc has no blocks here that could be "
                         "lost. What keeps objects alive: memscope profile --type retained",
                         session->image->origin);
-    MS_TRY(ms_session_require_heap(session, "cannot look for leaks"));
     struct ms_leak_options what = {
         .kinds = 1u << MS_DEFINITE | 1u << MS_POSSIBLE,
         .types = session->types,
     };
     struct ms_leak_report report = {0};
-    MS_TRY(ms_leaks(session->scan, session->image, session->symbols, &what, &report));
+    MS_TRY(ms_leaks(session->malloc_scan, session->image, session->symbols, &what, &report));
     session->image->incomplete = session->image->incomplete || !report.complete;
     struct ms_error *error = ms_leaks_profile(&report, profile);
     ms_leak_report_free(&report);
@@ -253,8 +252,7 @@ static ms_result make(const struct profile_options *options_given, struct ms_ses
                       struct ms_profile *profile, enum ms_status *status)
 {
     profile->time_ns = time_of(session, options_given->common.target);
-    MS_TRY(options_given->type->objects ? ms_session_heap(&options_given->common, session)
-                                        : ms_session_go(&options_given->common, session));
+    MS_TRY(options_given->type->open(&options_given->common, session));
     struct ms_error *error = options_given->type->fill(session, profile);
     ms_progress_clear(&session->progress);
     MS_TRY(error);
@@ -272,8 +270,7 @@ ms_result ms_command_profile(int argc, char **argv, enum ms_status *status)
     if ((!output || strcmp(output, "-") == 0) && isatty(STDOUT_FILENO))
         return ms_error(MS_USAGE, "a profile is no text for a terminal; give it a file: -o FILE.pb.gz");
     struct ms_session session;
-    MS_TRY(given.type->objects ? ms_session_open_heap(&given.common, given.type->want, false, &session)
-                               : ms_session_open(&given.common, given.type->want, false, &session));
+    MS_TRY(ms_session_open_heap(&given.common, given.type->want, false, &session));
     struct ms_profile profile;
     struct ms_error *error = ms_profile_init(&profile);
     if (!error)

@@ -232,6 +232,7 @@ static struct ms_error *build(struct ms_go_builder *b)
     MS_TRY(ms_go_read_roots(b));
     MS_TRY(mark(b));
     sum_unreachable(b->heap);
+    b->heap->unreadable = b->unreadable;
     if (b->unreadable) {
         b->image->incomplete = true;
         ms_image_warn(b->image,

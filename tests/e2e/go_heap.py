@@ -162,6 +162,8 @@ def commands(version):
         check(leaks["go"]["live"]["blocks"] >= OBJECTS, "too few objects: %s" % leaks["go"])
         text = memscope("leaks", target.pid, expect=0).out
         check(re.match(r"Go 1\.\S+: nothing to leak: ", text), "the verdict:\n" + text)
+        lost = memscope("profile", "--type", "leaks", "-o", os.devnull, target.pid, expect=3)
+        check("--type retained" in lost.err, "of a profile of leaks:\n" + lost.err)
         for name, root in (("global", "main.global"), ("slice", "main.slice"),
                            ("map value", "main.values"), ("closure", "main.closure"),
                            ("interface", "main.face"), ("channel", "main.channel"),
