@@ -54,8 +54,8 @@ ms_result ms_go_open(const struct ms_image *image, struct ms_symbols *symbols,
 void ms_go_close(struct ms_go *go);
 
 /*
- * Does the executable of process PID say that Go has built it? The process is not touched. No sure thing: to
- * decide how much of its memory to ask for.
+ * Has Go built the executable of process PID, or a library that it has loaded, by what these say? The process is
+ * not touched. No sure thing: to decide how much of its memory to ask for.
  */
 bool ms_go_is_process(pid_t pid);
 

@@ -39,7 +39,9 @@ struct ms_go_heap {
     struct ms_go_goroutines *goroutines; /* owned; ms_root.tid is an index in their list */
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
     struct ms_tally unreachable;         /* of the live ones, by ms_mark(); usable bytes */
+    struct ms_tally young;               /* of the unreachable ones, by ms_go_is_young(); usable bytes */
     bool marking;                        /* the collector is at work */
+    bool unreadable;                     /* parts of it could not be read: what looks unreachable may not be */
     uint16_t size_classes[MS_GO_SIZE_CLASSES];
 };
 
@@ -57,8 +59,21 @@ uint64_t ms_go_slot_size(const struct ms_go_heap *heap, uint64_t size);
 ms_result ms_go_heap_new(struct ms_go *go, struct ms_image *image, struct ms_go_heap **heap);
 void ms_go_heap_free(struct ms_go_heap *heap);
 
+/*
+ * Takes out of the roots of SCAN, which is malloc's of the same IMAGE and not marked yet, what Go cannot read any more:
+ * words of objects that nothing reaches, of free slots and spans, and of stacks below what is in use. What only these
+ * hold is lost. Does nothing when not all of Go's heap could be read.
+ */
+ms_result ms_go_drop_stale(const struct ms_go_heap *heap, const struct ms_image *image, struct ms_scan *scan);
+
 /* The span that holds ADDRESS, or NULL. */
 const struct ms_go_span *ms_go_heap_span(const struct ms_go_heap *heap, uint64_t address);
+
+/*
+ * Was the live object that holds ADDRESS allocated since the last collection? One that the collector has marked, or
+ * that was allocated while it marked, was not. Before the first collection all are young.
+ */
+bool ms_go_is_young(const struct ms_go_heap *heap, uint64_t address);
 
 /*
  * The type that the allocator has kept of the object that starts at ADDRESS, as the address of its

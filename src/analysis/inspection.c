@@ -90,6 +90,7 @@ static struct ms_error *read_runtime(struct ms_inspection *in)
     progress(in, "reading Go's heap", 0, 0);
     MS_TRY(ms_go_heap_new(in->own.runtime, own->image, &own->go));
     own->scan = own->go->scan;
+    MS_TRY(ms_go_drop_stale(own->go, own->image, own->malloc_scan));
     struct ms_error *error = ms_go_read_stats(own->go, &in->own.go_stats);
     in->own.has_go_stats = !error;
     if (error)

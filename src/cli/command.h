@@ -116,6 +116,11 @@ ms_result ms_session_open_go(const struct ms_common *common, enum ms_go_need nee
 void ms_session_warn_missed(struct ms_session *session);
 /* Symbols and types and, of a Go program, the heap: SCAN is then that of Go's objects. */
 ms_result ms_session_heap(const struct ms_common *common, struct ms_session *session);
+/*
+ * The same for what looks for leaks. A Go program has two heaps: Go's, where nothing can leak, and malloc's when C
+ * code is in it, which is worth a look, and a warning, when Go's cannot be read.
+ */
+ms_result ms_session_heaps(const struct ms_common *common, struct ms_session *session);
 /* Symbols, types and, when the target is a Go program, its runtime. */
 ms_result ms_session_go(const struct ms_common *common, struct ms_session *session);
 void ms_session_close(struct ms_session *session);

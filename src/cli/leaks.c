@@ -100,25 +100,10 @@ static ms_result write_report(const struct ms_view *view, const struct ms_sessio
     return NULL;
 }
 
-/* A Go program has two heaps: Go's, where nothing can leak, and malloc's when C code is in it. */
-static ms_result open_heaps(const struct leaks_options *leaks, struct ms_session *session)
-{
-    struct ms_error *error = ms_session_heap(&leaks->common, session);
-    if (error && error->status == MS_TARGET && session->malloc_scan->heap.allocator) {
-        session->image->incomplete = true;
-        ms_image_warn(session->image, "only malloc's blocks were looked at: %s", error->message);
-        ms_error_free(error);
-        error = NULL;
-    }
-    if (error || session->go_heap)
-        return error;
-    return ms_session_require_heap(session, "cannot look for leaks");
-}
-
 static ms_result analyse(const struct leaks_options *leaks, struct ms_session *session,
                          const struct ms_suppressions *suppressions, enum ms_status *status)
 {
-    MS_TRY(open_heaps(leaks, session));
+    MS_TRY(ms_session_heaps(&leaks->common, session));
     struct ms_leak_options what = {
         .kinds = leaks->kinds  ? leaks->kinds
                  : leaks->list ? KINDS_LISTED

@@ -28,15 +28,16 @@ static fill_function fill_heap, fill_allocs, fill_goroutine, fill_leaks, fill_re
 static const struct profile_type {
     const char *name;
     fill_function *fill;
+    ms_result (*open)(const struct ms_common *, struct ms_session *); /* what of the image it needs */
     bool objects;         /* of Go's heap, where there is one, or else of malloc's … */
     enum ms_want want;    /* … for them */
     enum ms_go_need need; /* of others */
 } types[] = {
-    {"heap", fill_heap, .need = MS_GO_NEED_BUCKETS},
-    {"allocs", fill_allocs, .need = MS_GO_NEED_BUCKETS},
-    {"goroutine", fill_goroutine, .need = MS_GO_NEED_GOROUTINES},
-    {"leaks", fill_leaks, .objects = true, .want = MS_WANT_LEAN},
-    {"retained", fill_retained, .objects = true, .want = MS_WANT_FULL_IF_CHEAP},
+    {"heap", fill_heap, ms_session_go, .need = MS_GO_NEED_BUCKETS},
+    {"allocs", fill_allocs, ms_session_go, .need = MS_GO_NEED_BUCKETS},
+    {"goroutine", fill_goroutine, ms_session_go, .need = MS_GO_NEED_GOROUTINES},
+    {"leaks", fill_leaks, ms_session_heaps, .objects = true, .want = MS_WANT_LEAN},
+    {"retained", fill_retained, ms_session_heap, .objects = true, .want = MS_WANT_FULL_IF_CHEAP},
 };
 #define TYPES (sizeof types / sizeof *types)
 
@@ -161,13 +162,17 @@ static ms_result fill_goroutine(struct ms_session *session, struct ms_profile *p
 
 static ms_result fill_leaks(struct ms_session *session, struct ms_profile *profile)
 {
-    MS_TRY(ms_session_require_heap(session, "cannot look for leaks"));
+    if (session->go && !session->malloc_scan->heap.allocator)
+        return ms_error(MS_TARGET,
+                        "%s: what Go allocates its collector takes, and malloc has no blocks here that could be "
+                        "lost. What keeps objects alive: memscope profile --type retained",
+                        session->image->origin);
     struct ms_leak_options what = {
         .kinds = 1u << MS_DEFINITE | 1u << MS_POSSIBLE,
         .types = session->types,
     };
     struct ms_leak_report report = {0};
-    MS_TRY(ms_leaks(session->scan, session->image, session->symbols, &what, &report));
+    MS_TRY(ms_leaks(session->malloc_scan, session->image, session->symbols, &what, &report));
     session->image->incomplete = session->image->incomplete || !report.complete;
     struct ms_error *error = ms_leaks_profile(&report, profile);
     ms_leak_report_free(&report);
@@ -224,8 +229,7 @@ static ms_result make(const struct profile_options *options_given, struct ms_ses
                       struct ms_profile *profile, enum ms_status *status)
 {
     profile->time_ns = time_of(session, options_given->common.target);
-    MS_TRY(options_given->type->objects ? ms_session_heap(&options_given->common, session)
-                                        : ms_session_go(&options_given->common, session));
+    MS_TRY(options_given->type->open(&options_given->common, session));
     struct ms_error *error = options_given->type->fill(session, profile);
     ms_progress_clear(&session->progress);
     MS_TRY(error);

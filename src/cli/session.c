@@ -127,7 +127,21 @@ ms_result ms_session_heap(const struct ms_common *common, struct ms_session *ses
         return NULL;
     MS_TRY(ms_go_heap_new(session->go, session->image, &session->go_heap));
     session->scan = session->go_heap->scan;
-    return NULL;
+    return ms_go_drop_stale(session->go_heap, session->image, session->malloc_scan);
+}
+
+ms_result ms_session_heaps(const struct ms_common *common, struct ms_session *session)
+{
+    struct ms_error *error = ms_session_heap(common, session);
+    if (error && error->status == MS_TARGET && session->malloc_scan->heap.allocator) {
+        session->image->incomplete = true;
+        ms_image_warn(session->image, "only malloc's blocks were looked at: %s", error->message);
+        ms_error_free(error);
+        error = NULL;
+    }
+    if (error || session->go_heap)
+        return error;
+    return ms_session_require_heap(session, "cannot look for leaks");
 }
 
 ms_result ms_session_require_heap(const struct ms_session *session, const char *what)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "layout.h"
+#include "memscope/live.h"
 
 /*
  * src/cmd/link/internal/ld/data.go (buildinfo): aligned to 16, in a section of its own among the
@@ -278,7 +279,7 @@ static char *read_part(int fd, uint64_t offset, size_t size)
 bool ms_go_may_be(int fd)
 {
     Elf64_Ehdr header;
-    if (pread(fd, &header, sizeof header, 0) != sizeof header)
+    if (pread(fd, &header, sizeof header, 0) != sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
         return false;
     if (!header.e_shnum || header.e_shnum > SECTIONS_MOST || header.e_shstrndx >= header.e_shnum ||
         header.e_shentsize != sizeof(Elf64_Shdr))
@@ -299,14 +300,38 @@ bool ms_go_may_be(int fd)
     return false;
 }
 
+static bool may_be_closing(int fd)
+{
+    const bool may = fd >= 0 && ms_go_may_be(fd);
+    if (fd >= 0)
+        close(fd);
+    return may;
+}
+
+/* Is one of the files that it runs code of in Go? */
+static bool has_library(const struct ms_image *image)
+{
+    for (size_t i = 0; i < image->region_count; i++) {
+        const struct ms_region *region = &image->regions[i];
+        if (region->prot & MS_EXEC && region->inode && may_be_closing(ms_image_open_file(image, region)))
+            return true;
+    }
+    return false;
+}
+
 bool ms_go_is_process(pid_t pid)
 {
     char path[32];
+    struct ms_image *image;
     snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (may_be_closing(open(path, O_RDONLY | O_CLOEXEC)))
+        return true;
+    struct ms_error *error = ms_live_open(pid, &image);
+    if (error) {
+        ms_error_free(error);
         return false;
-    bool found = ms_go_may_be(fd);
-    close(fd);
+    }
+    const bool found = has_library(image);
+    ms_image_free(image);
     return found;
 }

@@ -40,6 +40,18 @@ uint64_t ms_go_object_type(const struct ms_go_heap *heap, uint64_t address)
     return type;
 }
 
+/*
+ * The sweeper makes the marks of a cycle the allocBits of a span, and the allocator goes on from the first slot
+ * without one: mspan.sweep() and nextFreeIndex(), src/runtime/mgcsweep.go, malloc.go. So a slot has been taken since
+ * when it has no bit, and in a span that is not swept yet none has.
+ */
+bool ms_go_is_young(const struct ms_go_heap *heap, uint64_t address)
+{
+    const struct ms_go_span *span = find_span(heap, address);
+    return span && !span->manual && !span->unswept &&
+           !ms_go_bit(heap->go, span->allocated, (uint32_t)((address - span->start) / span->slot));
+}
+
 static enum ms_class class_of(const struct ms_heap *heap, const struct ms_segment *segment, uint64_t start)
 {
     const struct ms_go_heap *go = heap->state;
@@ -189,13 +201,22 @@ static struct ms_error *mark(struct ms_go_builder *b)
     return NULL;
 }
 
+static void count(struct ms_tally *tally, uint64_t bytes)
+{
+    tally->blocks++;
+    tally->bytes += bytes;
+}
+
 static void sum_unreachable(struct ms_go_heap *heap)
 {
     const struct ms_heap *h = &heap->scan->heap;
     for (uint64_t l = 0; l < h->granules / MS_LINE_GRANULES; l++)
         for (uint32_t bits = h->lines[l].starts & h->lines[l].live & ~h->lines[l].reached; bits; bits &= bits - 1) {
-            heap->unreachable.blocks++;
-            heap->unreachable.bytes += ms_block_size(h, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits));
+            const uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
+            const uint64_t bytes = ms_block_size(h, start);
+            count(&heap->unreachable, bytes);
+            if (ms_go_is_young(heap, ms_granule_address(h, start)))
+                count(&heap->young, bytes);
         }
 }
 
@@ -211,6 +232,7 @@ static struct ms_error *build(struct ms_go_builder *b)
     MS_TRY(ms_go_read_roots(b));
     MS_TRY(mark(b));
     sum_unreachable(b->heap);
+    b->heap->unreadable = b->unreadable;
     if (b->unreadable) {
         b->image->incomplete = true;
         ms_image_warn(b->image,

@@ -41,6 +41,8 @@ ms_result ms_go_read_arenas(struct ms_go_builder *b);
 ms_result ms_go_read_spans(struct ms_go_builder *b);
 /* spans.c: fills starts and live bits of the index, tallies, and the specials. */
 ms_result ms_go_read_slots(struct ms_go_builder *b);
+/* spans.c: bit INDEX of those at ADDRESS; false when it cannot be read. */
+bool ms_go_bit(const struct ms_go *go, uint64_t address, uint32_t index);
 /* spans.c: is slot INDEX of SPAN allocated? Garbage that is not swept is. */
 bool ms_go_slot_allocated(const struct ms_go *go, const struct ms_go_span *span, uint32_t index);
 

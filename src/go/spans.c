@@ -275,11 +275,15 @@ ms_result ms_go_read_spans(struct ms_go_builder *b)
 /* --- slots -------------------------------------------------------------------------------------
  */
 
-bool ms_go_slot_allocated(const struct ms_go *go, const struct ms_go_span *span, uint32_t index)
+bool ms_go_bit(const struct ms_go *go, uint64_t address, uint32_t index)
 {
     uint8_t byte = 0;
-    return index < span->free_index ||
-           (ms_image_read(go->image, span->allocated + index / 8, &byte, 1) && byte >> index % 8 & 1);
+    return ms_image_read(go->image, address + index / 8, &byte, 1) && byte >> index % 8 & 1;
+}
+
+bool ms_go_slot_allocated(const struct ms_go *go, const struct ms_go_span *span, uint32_t index)
+{
+    return index < span->free_index || ms_go_bit(go, span->allocated, index);
 }
 
 /* Numbers of specials' kinds, src/runtime/mheap.go: _KindSpecialFinalizer and so on; 0: there are

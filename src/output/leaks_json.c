@@ -75,6 +75,7 @@ static json_t *go_json(const struct ms_go_heap *go)
     object = ms_json_with(object, "version", ms_json_string(go->go->version));
     object = ms_json_with(object, "live", ms_json_tally(&go->live));
     object = ms_json_with(object, "unreachable", ms_json_tally(&go->unreachable));
+    object = ms_json_with(object, "unreachable_young", ms_json_tally(&go->young));
     object = ms_json_with(object, "garbage", ms_json_tally(&go->garbage));
     return ms_json_with(object, "collecting", json_boolean(go->marking));
 }

@@ -234,6 +234,9 @@ static void write_go(const struct ms_view *view, const struct ms_image *image, c
         fputs(" the collector will take ", out);
         ms_write_objects(out, &go->unreachable);
         fputs(" that nothing reaches\n", out);
+        fputs("of these allocated since the last collection: ", out);
+        ms_write_objects(out, &go->young);
+        putc('\n', out);
     } else {
         fputs(" all are reachable\n", out);
     }

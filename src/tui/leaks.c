@@ -334,6 +334,9 @@ static void put_go_verdict(struct tui_cell *cell, const struct ms_go_heap *go)
     if (go->unreachable.blocks) {
         tui_put(cell, " the collector will take ");
         put_objects(cell, &go->unreachable);
+        tui_put(cell, ", ");
+        tui_put_count(cell, go->young.blocks);
+        tui_put(cell, " of them allocated since the last collection");
     } else {
         tui_put(cell, " all are reachable");
     }

@@ -34,9 +34,9 @@ def truths(target, word):
     return [Object(note) for note in target.truth.notes[word]]
 
 
-def read_heap(target, addresses=()):
+def read_heap(target, addresses=(), options=()):
     """What memscope has found: the sums, and of each address the object that it is in."""
-    done = subprocess.run([GOHEAP, str(getattr(target, "pid", target))],
+    done = subprocess.run([GOHEAP, *options, str(getattr(target, "pid", target))],
                           input=" ".join(map(str, addresses)), stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=harness.TIMEOUT)
     check(done.returncode == 0, "goheap: %d\n%s" % (done.returncode, done.stderr))
@@ -52,7 +52,7 @@ def check_truths(target, found, but=()):
         if said.name in but:
             continue
         check(answer is not None, "%s: nothing is known at 0x%x" % (said.name, said.address))
-        start, size, reached, what = answer
+        start, size, reached, what, _ = answer
         if said in dead:
             check(not reached, "%s is dead, and reachable by memscope" % said.name)
             continue
@@ -107,6 +107,9 @@ def while_the_collector_works(version):
         for _ in range(ROUNDS):
             found = read_heap(target, addresses)
             check_truths(target, found, but=("pool", "dead", "dead's", "hidden", "scalar"))
+            young = [said.name for said, answer in zip(truths(target, "object"), found["objects"])
+                     if answer[4] and said.name != "pool"]
+            check(not young, "older than any collection, and young: %s" % young)
             check(found["live"][0] >= OBJECTS, "%d objects are alive" % found["live"][0])
             check_equal(found["reachable"][0] + found["unreachable"][0], found["live"][0],
                         "reachable and not")
@@ -121,6 +124,41 @@ def before_any_collection(version):
     with Target([golang.go_program("heap", version), "-early", str(OBJECTS)]) as target:
         found = read_heap(target, addresses_of(target))
         check_truths(target, found, but=("dead", "dead's", "hidden", "scalar"))
+        old = [said.name for said, answer in zip(truths(target, "object"), found["objects"]) if not answer[4]]
+        check(not old, "no collection was there yet, and not young: %s" % old)
+        check_equal(found["young"], found["unreachable"], "what is unreachable before any collection")
+
+
+@cases(*golang.versions())
+def unreachable_and_young(version):
+    """Of what nothing reaches, what was allocated since the last collection, and what was reachable then."""
+    each = {"collected": None, "old": (True, False), "survived": (False, False), "young": (False, True),
+            "new": (True, True)}
+    with Target([golang.go_program("dropped", version), "200"]) as target:
+        found = read_heap(target, options=["--all"])
+        objects = {answer[0]: answer for answer, pointers in found["all"]}
+        notes = [(way, int(note.split()[0])) for way in each for note in target.truth.notes[way]]
+        used = {address for way, address in notes if way != "collected"}
+        check_equal(len(used), sum(len(target.truth.notes[way]) for way in each if way != "collected"), "addresses")
+        for way, address in notes:
+            # the slot of one that was collected may have another now, which is no older than that
+            answer = objects.get(address)
+            if way == "collected":
+                check(answer is None or answer[4], "0x%x was collected: %s" % (address, answer))
+                continue
+            check(answer is not None, "0x%x, %s: no object" % (address, way))
+            check_equal((answer[2], answer[4]), each[way], "reachable and young of 0x%x, %s" % (address, way))
+        for way, key in (("young", True), ("survived", False)):
+            others = [answer for answer in objects.values()
+                      if not answer[2] and answer[4] == key and answer[0] not in used]
+            # what main itself does not need any more, and the runtime
+            check(len(others) <= 8, "%s: %d more: %s" % (way, len(others), others[:20]))
+        go = memscope("leaks", "-j", target.pid, expect=0).json["leaks"]["go"]
+        for key, name in ("unreachable", "unreachable"), ("young", "unreachable_young"):
+            check_equal([go[name]["blocks"], go[name]["bytes"]], found[key], name)
+        text = memscope("leaks", target.pid, expect=0).out
+        said = re.search(r"allocated since the last collection: .* in ([\d,]+) object", text)
+        check(said and int(said.group(1).replace(",", "")) == found["young"][0], "young in the text:\n" + text)
 
 
 @cases(*golang.versions())
@@ -135,6 +173,8 @@ def commands(version):
         check(leaks["go"]["live"]["blocks"] >= OBJECTS, "too few objects: %s" % leaks["go"])
         text = memscope("leaks", target.pid, expect=0).out
         check(re.match(r"Go 1\.\S+: nothing to leak: ", text), "the verdict:\n" + text)
+        lost = memscope("profile", "--type", "leaks", "-o", os.devnull, target.pid, expect=3)
+        check("--type retained" in lost.err, "of a profile of leaks:\n" + lost.err)
         for name, root in (("global", "main.global"), ("slice", "main.slice"),
                            ("map value", "main.values"), ("closure", "main.closure"),
                            ("interface", "main.face"), ("channel", "main.channel"),

@@ -214,6 +214,22 @@ def what_they_keep(version):
     check_equal(groups["leakedOne"]["waits_for"]["waiters"], 1, "those that wait for a channel of one's own")
 
 
+@cases(*golang.versions())
+def main_in_an_empty_select(version):
+    """It is meant to stay, as the program would end without it; another goroutine that does so is stuck."""
+    program = golang.go_program("resting", version)
+    with Target([program]) as target:
+        check_equal(report(target, expect=0)["groups"], [], "what is leaked of a program at rest")
+        whole = memscope("goroutines", "-j", target.pid, expect=0).json["goroutines"]
+        check(any(group["wait_reason"] == "select (no cases)" for group in whole["groups"]),
+              "main is in no select {}: %s" % whole["groups"])
+    with Target([program, "stuck"]) as target:
+        found = report(target, expect=1)
+        check_equal(found["leaked"], 4, "leaked goroutines")
+        check_equal({name: group["leaked"] for name, group in by_function(found["groups"]).items()},
+                    {"leakedByMain": 1, "leakedForEver": 1, "leakedNil": 1, "leakedAlone": 1}, "what is leaked")
+
+
 @test
 def only_the_new_ones():
     baseline = os.path.join(harness.scratch(), "baseline.json")
