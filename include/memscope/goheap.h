@@ -36,6 +36,7 @@ struct ms_go_heap {
     struct ms_go_goroutines *goroutines; /* owned; ms_root.tid is an index in their list */
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
     struct ms_tally unreachable;         /* of the live ones, by ms_mark(); usable bytes */
+    MS_VECTOR(uint64_t) finalizable;     /* granules of objects that only their own finalizer keeps */
     bool marking;                        /* the collector is at work */
 };
 

@@ -147,6 +147,30 @@ struct ms_children {
 ms_result ms_dominator_children(const struct ms_dominators *tree, uint32_t position, size_t most,
                                 struct ms_children *children);
 
+/* Addresses of words that are roots, half-open. */
+struct ms_together_roots {
+    uint64_t start, end;
+};
+
+/* What some blocks and roots retain together. */
+struct ms_together {
+    struct ms_tally all;  /* the blocks themselves too */
+    uint32_t first, end;  /* positions outside of [first, end) are none of it */
+    uint8_t *marks;       /* private; owned */
+};
+
+/*
+ * What would be lost without the COUNT blocks at positions BLOCKS (none is 0) and the roots that lie in ROOTS
+ * (sorted, apart): more than the sum of what each retains, as what several of them hold is part of it. Exact: of
+ * Go's heap, where each pointer counts, marks anew what their nearest common dominator retains. A bit a block.
+ */
+ms_result ms_find_together(const struct ms_scan *scan, const struct ms_dominators *tree, const uint32_t *blocks,
+                           size_t count, const struct ms_together_roots *roots, size_t root_count,
+                           struct ms_together *together);
+/* Is the block at POSITION part of it? */
+bool ms_together_has(const struct ms_together *together, uint32_t position);
+void ms_together_free(struct ms_together *together);
+
 /* --- paths: who holds a block ------------------------------------------------------------------ */
 
 /* A pointer to a block. */

@@ -479,3 +479,32 @@ ms_result ms_go_express(struct ms_go_types *go_types, struct ms_types *types, co
     ms_go_shapes_free(&w.shapes);
     return error;
 }
+
+ms_result ms_go_express_chain(struct ms_knowledge *knowledge, struct ms_types *types, const struct ms_image *image,
+                              const struct ms_scan *scan, const struct ms_chain *chain, char **expression)
+{
+    const size_t count = chain->steps.count;
+    struct ms_place_type place = {0};
+    ms_auto_free struct ms_go_expression_step *steps = calloc(count + 1, sizeof *steps);
+    *expression = NULL;
+    if (!steps)
+        return ms_error_nomem("an expression");
+    if (!ms_known_go_types(knowledge))
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct ms_step *step = &chain->steps.items[i];
+        struct ms_known what;
+        MS_TRY(ms_block_known(knowledge, step->start, &what));
+        steps[i] = (struct ms_go_expression_step){.what = what.what,
+                                                  .address = ms_granule_address(&scan->heap, step->start)};
+        if (step->offset != MS_NOTHING)
+            steps[i].word = steps[i].address + step->offset;
+    }
+    if (chain->root && chain->root->kind == MS_ROOT_DATA)
+        MS_TRY(ms_types_find(types, &chain->root->address, 1, &place));
+    struct ms_go_expression_root root = {0};
+    if (place.variable)
+        root = (struct ms_go_expression_root){place.variable->name, place.variable->type,
+                                              chain->root->address - place.offset, chain->root->address};
+    return ms_go_express(ms_known_go_types(knowledge), types, image, &root, steps, count, expression);
+}

@@ -29,7 +29,8 @@
     READER(gctrace)                                                                                \
     READER(records)                                                                                \
     READER(buckets)                                                                                \
-    READER(pacing)
+    READER(pacing)                                                                                 \
+    READER(queues)
 
 struct ms_go_fields {
     const char *reader;
