@@ -26,6 +26,14 @@ enum ms_root_kind {
 };
 extern const char *const ms_root_names[MS_ROOT_KINDS];
 
+/* How much the name of a variable that holds a block says, the best first. */
+enum ms_root_rank {
+    MS_RANK_OWN,     /* the program's own, or not known whose; all roots that are no variables */
+    MS_RANK_OTHER,   /* of a package that it uses */
+    MS_RANK_LIBRARY, /* of the language's library */
+    MS_RANK_INSIDE,  /* of the runtime: a way through such a variable is told of when there is no other */
+};
+
 /* A range of memory whose words are roots. */
 struct ms_root_range {
     uint64_t start, end;
@@ -43,6 +51,7 @@ struct ms_root {
     uint8_t kind;     /* enum ms_root_kind */
     bool exact;       /* as good as a start pointer */
     bool chunk;       /* of a thread inside the allocator, which knows blocks by their headers */
+    uint8_t rank;     /* enum ms_root_rank */
 };
 
 /* Blocks and usable bytes. */
@@ -187,7 +196,7 @@ struct ms_pointer {
 typedef void ms_pointer_visitor(void *context, const struct ms_pointer *pointer);
 void ms_each_pointer_to(const struct ms_scan *scan, uint64_t start, ms_pointer_visitor *visit, void *context);
 
-/* Negative when A is the root to name rather than B: variables first, registers last; then by address. */
+/* Negative when A is the root to name rather than B: variables first, registers last; then by rank, by address. */
 int ms_root_compare(const struct ms_root *a, const struct ms_root *b);
 
 /* A block on the way from a root. */
@@ -201,7 +210,7 @@ struct ms_chain {
     MS_VECTOR(struct ms_step) steps; /* at least one */
 };
 struct ms_chains {
-    MS_VECTOR(struct ms_chain) list; /* shortest first */
+    MS_VECTOR(struct ms_chain) list; /* shortest first, but those from roots inside of a runtime last */
 };
 
 /*

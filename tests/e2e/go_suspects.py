@@ -133,6 +133,17 @@ def test_no_false_alarm(version):
         check_equal(suspects(target), [], "suspects")
 
 
+@cases(*golang.versions())
+def test_holders_of_pools(version):
+    """The program's own variable holds what is in a pool, and not the runtime's list of all pools."""
+    with start(version, "pool") as target:
+        for said in target.truth.notes["buffer"]:
+            address, name = said.split()
+            run = memscope("path", "-j", str(target.pid), address, expect=(0,))
+            root = json.loads(run.out)["path"]["chains"][0]["root"]
+            check(root["variable"] and root["variable"].startswith(name), "%s is held by %s" % (name, root))
+
+
 @cases(golang.versions()[-1])
 def test_text(version):
     with start(version, "timers") as target:
