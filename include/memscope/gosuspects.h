@@ -49,12 +49,12 @@ struct ms_go_suspects {
 };
 
 /*
- * Those that retain a hundredth of the live heap at least. SCAN is of a Go heap and marked, TREE its dominators; TYPES
+ * Those that retain a hundredth of the live heap, which has LIVE bytes, at least; of timers that beside themselves. SCAN is of a Go heap and marked, TREE its dominators; TYPES
  * may be NULL: then contexts are not known.
  */
 ms_result ms_find_go_suspects(struct ms_scan *scan, struct ms_image *image, struct ms_types *types,
                               const struct ms_dominators *tree, struct ms_knowledge *knowledge,
-                              struct ms_names *names, struct ms_go_suspects *suspects);
+                              struct ms_names *names, uint64_t live, struct ms_go_suspects *suspects);
 void ms_go_suspects_free(struct ms_go_suspects *suspects);
 
 #endif

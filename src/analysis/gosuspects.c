@@ -162,7 +162,11 @@ static struct ms_error *look_into(struct ms_go_finder *f, struct group *group)
     char name[NAME_MOST];
     MS_TRY(ms_find_together(f->scan, f->tree, group->positions.items, group->positions.count, NULL, 0, &together));
     struct ms_error *error = NULL;
-    if (!ms_go_is_little(f, together.all.bytes)) {
+    uint64_t own = 0;
+    for (size_t i = 0; i < group->positions.count; i++)
+        own += ms_block_size(&f->scan->heap, f->tree->start[group->positions.items[i]]);
+    /* Servers have timers, many of them; a finding is what they keep. */
+    if (own < together.all.bytes && !ms_go_is_little(f, together.all.bytes - own)) {
         if (ms_go_entry_name(f->scan->go, group->function, name, sizeof name))
             error = ms_known_intern(f->knowledge, name, &group->suspect.function);
         error = error ? error : ms_go_add_suspect(f, &together, &group->suspect);
@@ -369,13 +373,12 @@ static struct ms_error *find_all(struct ms_go_finder *f, const struct ms_go_time
 
 ms_result ms_find_go_suspects(struct ms_scan *scan, struct ms_image *image, struct ms_types *types,
                               const struct ms_dominators *tree, struct ms_knowledge *knowledge,
-                              struct ms_names *names, struct ms_go_suspects *suspects)
+                              struct ms_names *names, uint64_t live, struct ms_go_suspects *suspects)
 {
-    struct ms_go_finder f = {scan, image, types, tree, knowledge, names, suspects, 0};
+    struct ms_go_finder f = {scan, image, types, tree, knowledge, names, suspects, live};
     struct ms_go_timers timers = {0};
     struct ms_go_queue queue = {0};
     *suspects = (struct ms_go_suspects){0};
-    f.live = scan->reach.reachable.bytes + scan->reach.possible.bytes + scan->reach.lost.bytes;
     struct ms_error *error = ms_go_timers_read(scan->go, &timers);
     error = error ? error : ms_go_queue_read(scan->go, &queue);
     if (error) { /* the rest of the report does not need it */

@@ -354,7 +354,7 @@ static struct ms_error *build(struct builder *b, struct ms_image *image)
         error = ms_name_retainers(b->scan, names, b->report);
     if (!error && b->scan->go)
         error = ms_find_go_suspects(b->scan, image, options->types, &b->tree, b->report->knowledge, names,
-                                    &b->report->go_suspects);
+                                    b->report->live.bytes, &b->report->go_suspects);
     ms_names_free(names);
     MS_TRY(error);
     MS_TRY(suspect_groups(b));
