@@ -107,6 +107,17 @@ struct ms_type_go_marks {
 };
 struct ms_type_go_marks ms_type_go_marks(struct ms_types *types, const struct ms_type *type);
 
+/* A variable that a closure of Go has. */
+struct ms_capture {
+    const char *name; /* "&x": its address, x being captured by reference; as long as the types */
+    const struct ms_type *type;
+    uint64_t offset; /* bytes from the closure's start */
+};
+/* Up to MOST of those of the function whose code begins at ENTRY; returns how many. 0 too before Go 1.23. */
+size_t ms_types_captures(struct ms_types *types, uint64_t entry, struct ms_capture *captures, size_t most);
+/* The type of the first parameter of the function whose code begins at ENTRY; NULL: not known. */
+const struct ms_type *ms_types_receiver(struct ms_types *types, uint64_t entry);
+
 /* Called now and then from long readings: WHAT is static, e.g. "debug information"; bytes. May be NULL. */
 typedef void ms_types_progress(void *context, const char *what, uint64_t done, uint64_t total);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "goclosures.h"
 #include "goshape.h"
 
 #define STEPS_MAX 10000u
@@ -23,6 +24,7 @@ enum place {
     POINTED, /* a pointer to one */
     SLICE,   /* a slice of `type`, whose array is at `base` */
     MAP,     /* a map: the way leads through what it is made of */
+    CLOSURE, /* a function, whose variables come next */
 };
 
 struct writer {
@@ -239,9 +241,10 @@ static struct ms_error *enter(struct writer *w, uint64_t word, bool *entered)
 }
 
 /* Does a value of this kind end the way through structures? */
-static bool is_end(const struct ms_go_type *go)
+static bool is_end(struct writer *w, const struct ms_type *type)
 {
-    return go && go->kind != MS_GO_STRUCT && go->kind != MS_GO_ARRAY;
+    const struct ms_go_type *go = ms_go_type_of(w->go_types, type);
+    return go ? go->kind != MS_GO_STRUCT && go->kind != MS_GO_ARRAY : type->kind == MS_TYPE_POINTER;
 }
 
 /* Goes down to the value that WORD is the pointer of. */
@@ -263,7 +266,7 @@ static struct ms_error *descend(struct writer *w, uint64_t word)
     for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
         if (word < w->base || word - w->base >= w->type->size)
             break;
-        if (is_end(ms_go_type_of(w->go_types, w->type))) {
+        if (is_end(w, w->type)) {
             if (w->place == POINTED) {
                 MS_TRY(say(w, "*%s", w->text));
                 w->starred = true;
@@ -292,8 +295,9 @@ static struct ms_error *follow(struct writer *w)
         w->place = LOST;
         return NULL;
     }
-    if (kind == MS_GO_POINTER && go->element && go->element->kind != MS_TYPE_VOID) {
-        w->type = whole(w, go->element);
+    const struct ms_type *element = go ? go->element : w->type->kind == MS_TYPE_POINTER ? w->type->target : NULL;
+    if ((kind == MS_GO_POINTER || !go) && element && element->kind != MS_TYPE_VOID) {
+        w->type = whole(w, element);
         w->base = words[0];
         w->place = POINTED;
     } else if (kind == MS_GO_SLICE && go->element) {
@@ -303,6 +307,8 @@ static struct ms_error *follow(struct writer *w)
         w->place = SLICE;
     } else if (kind == MS_GO_INTERFACE) {
         return follow_interface(w, go);
+    } else if (kind == MS_GO_FUNC) {
+        w->place = CLOSURE;
     } else if (kind == MS_GO_MAP) {
         w->map = go;
         w->place = MAP;
@@ -424,6 +430,12 @@ static struct ms_error *add_step(struct writer *w, const struct ms_go_expression
         MS_TRY(step_map(w, step));
         if (w->place != LOST)
             return NULL;
+    }
+    if (w->place == CLOSURE) {
+        const struct ms_type *type = step->what.type;
+        w->place = type && ms_go_is_closure(type) ? POINTED : LOST;
+        w->type = type;
+        w->base = step->address;
     }
     for (unsigned tries = 0; tries < 2; tries++) {
         if (w->place == LOST)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "goclosures.h"
+
 /* src/runtime/sizeclasses.go, 1.17 to 1.26 (src/internal/runtime/gc from 1.25 on): bytes of slots. */
 static const uint16_t classes[] = {
     8,     16,    24,    32,    48,    64,    80,    96,    112,   128,   144,  160,   176,   192,
@@ -334,6 +336,8 @@ static const struct ms_type *closure_type(struct ms_go_typing *g, uint64_t code,
     const struct ms_type *type = ms_type_add(g->shapes.types, &plan);
     if (!type || !ms_map_put(&g->closures, code, size, type->id))
         g->t->failed = true;
+    else if (found)
+        ms_go_describe_closure(&g->shapes, g->heap->functions, type, code, calls[count - 1].function);
     return type;
 }
 

@@ -144,6 +144,20 @@ def test_holders_of_pools(version):
             check(root["variable"] and root["variable"].startswith(name), "%s is held by %s" % (name, root))
 
 
+@cases(*golang.versions())
+def test_ways_through_functions(version):
+    """What has no type, and no name, but for the function that has it; Go tells what a closure has from 1.23 on."""
+    with start(version, "closures") as target:
+        for said in target.truth.notes["way"]:
+            address, kind, expression = said.split(" ", 2)
+            if kind != "bound" and golang.minor(version) < 23:
+                continue
+            run = memscope("path", "-j", str(target.pid), address, expect=(0,))
+            path = json.loads(run.out)["path"]
+            check_equal((path["block"]["type"], path["chains"][0]["expression"]), ("main.session", expression),
+                        "what is at " + address)
+
+
 @cases(golang.versions()[-1])
 def test_text(version):
     with start(version, "timers") as target:
