@@ -25,6 +25,9 @@ enum place {
     SLICE,   /* a slice of `type`, whose array is at `base` */
     MAP,     /* a map: the way leads through what it is made of */
     CLOSURE, /* a function, whose variables come next */
+    CHAN,    /* a channel of `type` */
+    SYNCED,  /* a sync.Map: as with MAP */
+    OPEN,    /* an unsafe.Pointer */
 };
 
 struct writer {
@@ -38,6 +41,7 @@ struct writer {
     const struct ms_type *type;
     uint64_t base, length;
     const struct ms_go_type *map;
+    bool keyed; /* SYNCED: its key is said, and the value comes */
 };
 
 /* Replaces the text by a longer one, which may be made of it. */
@@ -247,6 +251,36 @@ static bool is_end(struct writer *w, const struct ms_type *type)
     return go ? go->kind != MS_GO_STRUCT && go->kind != MS_GO_ARRAY : type->kind == MS_TYPE_POINTER;
 }
 
+static const struct ms_member *member_called(const struct ms_type *type, const char *name)
+{
+    for (size_t i = 0; i < type->member_count; i++)
+        if (type->members[i].name && type->members[i].type && !strcmp(type->members[i].name, name))
+            return &type->members[i];
+    return NULL;
+}
+
+static bool begins(const char *name, const char *prefix)
+{
+    return !strncmp(name, prefix, strlen(prefix));
+}
+
+/* A map that several goroutines use: until 1.23 it has two plain ones, from 1.24 on a tree. */
+static bool is_synced(const struct ms_type *type)
+{
+    return type->kind == MS_TYPE_STRUCT &&
+           (!strcmp(type->name, "sync.Map") || begins(type->name, "sync.HashTrieMap[") ||
+            begins(type->name, "internal/sync.HashTrieMap["));
+}
+
+static void begin_synced(struct writer *w)
+{
+    const struct ms_member *dirty = member_called(w->type, "dirty");
+    const struct ms_go_type *map = dirty ? ms_go_type_of(w->go_types, dirty->type) : NULL;
+    w->map = map && map->kind == MS_GO_MAP && map->key ? map : NULL;
+    w->keyed = false;
+    w->place = SYNCED;
+}
+
 /* Goes down to the value that WORD is the pointer of. */
 static struct ms_error *descend(struct writer *w, uint64_t word)
 {
@@ -274,6 +308,10 @@ static struct ms_error *descend(struct writer *w, uint64_t word)
             }
             return NULL;
         }
+        if (is_synced(w->type)) {
+            begin_synced(w);
+            return NULL;
+        }
         bool entered;
         MS_TRY(enter(w, word, &entered));
         if (!entered)
@@ -284,6 +322,7 @@ static struct ms_error *descend(struct writer *w, uint64_t word)
 }
 
 static struct ms_error *follow_interface(struct writer *w, const struct ms_go_type *go);
+static struct ms_error *follow(struct writer *w);
 
 /* The text is a value that points: to what? */
 static struct ms_error *follow(struct writer *w)
@@ -291,6 +330,8 @@ static struct ms_error *follow(struct writer *w)
     const struct ms_go_type *go = ms_go_type_of(w->go_types, w->type);
     uint64_t words[2];
     const enum ms_go_kind kind = go ? go->kind : MS_GO_NONE;
+    if (w->place == SYNCED)
+        return NULL;
     if (w->place != VALUE || !ms_image_read(w->image, w->base, words, w->type->size < 16 ? 8 : 16)) {
         w->place = LOST;
         return NULL;
@@ -307,6 +348,11 @@ static struct ms_error *follow(struct writer *w)
         w->place = SLICE;
     } else if (kind == MS_GO_INTERFACE) {
         return follow_interface(w, go);
+    } else if (kind == MS_GO_CHAN && go->element) {
+        w->type = whole(w, go->element);
+        w->place = CHAN;
+    } else if (kind == MS_GO_UNSAFE_POINTER || (kind == MS_GO_POINTER && !go->element)) {
+        w->place = OPEN;
     } else if (kind == MS_GO_FUNC) {
         w->place = CLOSURE;
     } else if (kind == MS_GO_MAP) {
@@ -424,11 +470,115 @@ static struct ms_error *begin_at(struct writer *w, const struct ms_go_expression
                : say(w, "(*[%" PRIu64 "]%s)(0x%" PRIx64 ")", step->what.count, type->name, step->address);
 }
 
+/* The text is an unsafe.Pointer: what is there is known of STEP alone. */
+static struct ms_error *step_open(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_type *type = step->what.type;
+    w->place = LOST;
+    if (!type || type->kind == MS_TYPE_VOID || ms_go_owner_of(w->go_types, type) ||
+        !ms_go_type_of(w->go_types, type))
+        return NULL;
+    w->starred = false;
+    w->base = step->address;
+    w->type = type;
+    w->place = step->what.count == 1 ? POINTED : SLICE;
+    w->length = step->what.count;
+    return step->what.count == 1 ? say(w, "(*%s)(%s)", type->name, w->text)
+                                 : say(w, "(*[%" PRIu64 "]%s)(%s)", step->what.count, type->name, w->text);
+}
+
+/* The text is a channel, STEP its structure or its buffer. */
+static struct ms_error *step_channel(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_type *type = step->what.type;
+    if (type && ms_go_owner_of(w->go_types, type))
+        return NULL;
+    w->place = type && type == w->type ? SLICE : LOST;
+    if (w->place == LOST)
+        return NULL;
+    w->base = step->address;
+    w->length = step->what.count;
+    MS_TRY(wrap(w));
+    return say(w, "%s.buf", w->text);
+}
+
+/* The value of TYPE at ADDRESS is what the key belongs to; the word is in it. */
+static struct ms_error *enter_synced(struct writer *w, const struct ms_type *type, uint64_t address, uint64_t word)
+{
+    w->type = whole(w, type);
+    w->base = address;
+    w->place = VALUE;
+    MS_TRY(descend(w, word));
+    return w->place == LOST ? NULL : follow(w);
+}
+
+/* An entry of the tree. */
+static struct ms_error *step_entry(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_member *key = member_called(step->what.type, "key"),
+                           *value = member_called(step->what.type, "value");
+    const uint64_t offset = step->word - step->address;
+    if (!key || !value || (offset >= key->offset && offset < value->offset)) {
+        w->place = LOST;
+        return NULL;
+    }
+    if (offset < key->offset)
+        return NULL; /* others with the same hash follow */
+    MS_TRY(add_key(w, key->type, step->address + key->offset));
+    return w->place == LOST ? NULL : enter_synced(w, value->type, step->address + value->offset, step->word);
+}
+
+/* A bucket of a plain map, or from 1.24 on a group (GOEXPERIMENT=nosynchashtriemap): its elements point to entries. */
+static struct ms_error *step_synced_unit(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_type *type = step->what.type;
+    struct slot slot = {0};
+    const uint64_t unit = step->address + (step->word - step->address) / type->size * type->size;
+    if (!find_slot(&w->map->map, unit, step->word - unit, &slot))
+        return NULL; /* an overflow bucket follows */
+    if (!slot.in_element || w->map->map.indirect_key) {
+        w->place = LOST;
+        return NULL;
+    }
+    w->keyed = true;
+    return add_key(w, w->map->key, slot.key);
+}
+
+/* The text is a sync.Map, STEP part of what it is made of. */
+static struct ms_error *step_synced(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_type *type = step->what.type;
+    const char *name = type ? type->name : "";
+    const char *inside = begins(name, "internal/") ? name + strlen("internal/") : name;
+    if (begins(inside, "sync.entry["))
+        return step_entry(w, step);
+    /* What the entry of a plain map points to is the value as an interface. */
+    if (w->keyed && strcmp(name, "sync.entry") != 0 && step->word == step->address + 8)
+        return enter_synced(w, w->map->key, step->address, step->word);
+    if (w->map && type && w->map->map.unit && type == whole(w, w->map->map.unit))
+        return step_synced_unit(w, step);
+    if (!begins(inside, "sync.indirect[") && strcmp(name, "sync.readOnly") != 0 &&
+        strcmp(name, "sync.entry") != 0 && !(type && ms_go_owner_of(w->go_types, type)) &&
+        !(type && begins(name, "map.table[")) && !(type && type->kind == MS_TYPE_POINTER))
+        w->place = LOST;
+    return NULL;
+}
+
 static struct ms_error *add_step(struct writer *w, const struct ms_go_expression_step *step)
 {
     if (w->place == MAP) {
         MS_TRY(step_map(w, step));
         if (w->place != LOST)
+            return NULL;
+    }
+    if (w->place == SYNCED) {
+        MS_TRY(step_synced(w, step));
+        if (w->place != LOST)
+            return NULL;
+    }
+    if (w->place == OPEN || w->place == CHAN) {
+        MS_TRY(w->place == OPEN ? step_open(w, step) : step_channel(w, step));
+        if (w->place == CHAN)
             return NULL;
     }
     if (w->place == CLOSURE) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "goclosures.h"
+#include "gosync.h"
 
 /* src/runtime/sizeclasses.go, 1.17 to 1.26 (src/internal/runtime/gc from 1.25 on): bytes of slots. */
 static const uint16_t classes[] = {
@@ -295,7 +296,7 @@ static void claim_values(struct ms_go_typing *g, uint64_t address, const struct 
                          bool guess)
 {
     if (count == 1)
-        type = whole_timer(g, type);
+        type = ms_go_whole_node(&g->shapes, g->t->image, address, whole_timer(g, type));
     const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess};
     if (type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION)
         take(g, &claim);

@@ -144,18 +144,28 @@ def test_holders_of_pools(version):
             check(root["variable"] and root["variable"].startswith(name), "%s is held by %s" % (name, root))
 
 
-@cases(*golang.versions())
-def test_ways_through_functions(version):
-    """What has no type, and no name, but for the function that has it; Go tells what a closure has from 1.23 on."""
-    with start(version, "closures") as target:
+def check_ways(version, what, kinds):
+    with start(version, what) as target:
         for said in target.truth.notes["way"]:
             address, kind, expression = said.split(" ", 2)
-            if kind != "bound" and golang.minor(version) < 23:
+            if kind not in kinds:
                 continue
             run = memscope("path", "-j", str(target.pid), address, expect=(0,))
             path = json.loads(run.out)["path"]
             check_equal((path["block"]["type"], path["chains"][0]["expression"]), ("main.session", expression),
                         "what is at " + address)
+
+
+@cases(*golang.versions())
+def test_ways_through_functions(version):
+    """What has no type, and no name, but for the function that has it; Go tells what a closure has from 1.23 on."""
+    check_ways(version, "closures", ["bound"] if golang.minor(version) < 23 else ["bound", "byValue", "byReference"])
+
+
+@cases(*golang.versions())
+def test_ways_through_structures(version):
+    """Maps for several goroutines, channels."""
+    check_ways(version, "structures", ["any"])
 
 
 @cases(golang.versions()[-1])
