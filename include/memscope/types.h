@@ -178,6 +178,12 @@ ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_
                         struct ms_place_type *places);
 
 /*
+ * From now on the value of TYPE at ADDRESS, which no variable covers, is one with this NAME (copied) and UNIT: for what a compiler has put into a module's data without a symbol.
+ */
+ms_result ms_types_add_variable(struct ms_types *types, const char *name, const char *unit,
+                                const struct ms_type *type, uint64_t address);
+
+/*
  * The innermost thing at OFFSET of TYPE that WANTED bytes fit, as an expression that is appended to
  * that of the whole: ".db[0].dict". LEAF gets its type (of a pointer member that, not its target).
  * Of a union the first member that is a pointer is taken, else the first. NULL when OFFSET is in

@@ -724,6 +724,8 @@ static struct ms_error *find_all(struct ms_go_typing *g)
     each_object(g, seed_header);
     MS_TRY(settle(g));
     if (g->t->scope == MS_TYPE_ALL)
+        MS_TRY(ms_go_find_statics(g));
+    if (g->t->scope == MS_TYPE_ALL)
         MS_TRY(seed_roots(g));
     MS_TRY(settle(g));
     if (g->t->scope == MS_TYPE_ALL && ms_types_known(g->shapes.types, g->heap->go->modules.items[0].text.start))
