@@ -56,8 +56,7 @@ static const struct ms_type *receiver_by_name(struct ms_go_shapes *shapes, char 
 }
 
 /* The receiver of the method that NAME, "main.(*server).serve-fm", is a value of; NULL: it is none. */
-static const struct ms_type *receiver_of(struct ms_go_shapes *shapes, struct ms_go_functions *functions,
-                                         const char *name)
+static const struct ms_type *receiver_of(struct ms_go_shapes *shapes, struct ms_symbols *symbols, const char *name)
 {
     const size_t length = strlen(name);
     char method[NAME_MOST];
@@ -65,13 +64,13 @@ static const struct ms_type *receiver_of(struct ms_go_shapes *shapes, struct ms_
         return NULL;
     memcpy(method, name, length - 3);
     method[length - 3] = '\0';
-    const uint64_t entry = ms_go_function_named(functions, method, NULL);
+    const uint64_t entry = symbols ? ms_symbols_address(symbols, method, NULL) : 0;
     const struct ms_type *type = entry ? ms_types_receiver(shapes->types, entry) : NULL;
     return type ? type : receiver_by_name(shapes, method);
 }
 
-void ms_go_describe_closure(struct ms_go_shapes *shapes, struct ms_go_functions *functions,
-                            const struct ms_type *closure, uint64_t code, const char *name)
+void ms_go_describe_closure(struct ms_go_shapes *shapes, struct ms_symbols *symbols, const struct ms_type *closure,
+                            uint64_t code, const char *name)
 {
     struct ms_capture captures[CAPTURES_MOST];
     struct ms_member members[CAPTURES_MOST + 1] = {{0}};
@@ -79,7 +78,7 @@ void ms_go_describe_closure(struct ms_go_shapes *shapes, struct ms_go_functions 
     for (size_t i = 0; i < count; i++)
         members[i] =
             (struct ms_member){.name = captures[i].name, .type = captures[i].type, .offset = captures[i].offset};
-    const struct ms_type *receiver = count ? NULL : receiver_of(shapes, functions, name);
+    const struct ms_type *receiver = count ? NULL : receiver_of(shapes, symbols, name);
     if (receiver)
         members[count++] = (struct ms_member){.name = "R", .type = receiver, .offset = sizeof(uint64_t)};
     for (size_t i = 0; i < count; i++)

@@ -338,7 +338,7 @@ static const struct ms_type *closure_type(struct ms_go_typing *g, uint64_t code,
     if (!type || !ms_map_put(&g->closures, code, size, type->id))
         g->t->failed = true;
     else if (found)
-        ms_go_describe_closure(&g->shapes, g->heap->functions, type, code, calls[count - 1].function);
+        ms_go_describe_closure(&g->shapes, g->heap->go->symbols, type, code, calls[count - 1].function);
     return type;
 }
 
