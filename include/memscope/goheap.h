@@ -27,6 +27,12 @@ struct ms_go_span {
     bool unswept;                  /* allocated slots that are not marked are garbage */
 };
 
+/* An object that nothing but its own finalizer keeps, which is to run when the collector finds that. */
+struct ms_go_finalizable {
+    uint64_t start;   /* granule */
+    uint64_t special; /* address of the function in its runtime.specialfinalizer */
+};
+
 /* A Go heap as a scan. Blocks are objects: an object begins behind the header of its slot. */
 struct ms_go_heap {
     const struct ms_go *go;
@@ -36,7 +42,7 @@ struct ms_go_heap {
     struct ms_go_goroutines *goroutines; /* owned; ms_root.tid is an index in their list */
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
     struct ms_tally unreachable;         /* of the live ones, by ms_mark(); usable bytes */
-    MS_VECTOR(uint64_t) finalizable;     /* granules of objects that only their own finalizer keeps */
+    MS_VECTOR(struct ms_go_finalizable) finalizable;
     bool marking;                        /* the collector is at work */
 };
 

@@ -49,6 +49,17 @@ struct ms_go_queue {
 ms_result ms_go_queue_read(const struct ms_go_heap *heap, struct ms_go_queue *queue);
 void ms_go_queue_free(struct ms_go_queue *queue);
 
+/* An object with a finalizer that is to run, or that only this keeps, with the type that the runtime has of it. */
+struct ms_go_finalized {
+    uint64_t address; /* of the object */
+    uint64_t type;    /* header of the type of a pointer to it */
+};
+struct ms_go_finalized_list {
+    MS_VECTOR(struct ms_go_finalized) list;
+};
+ms_result ms_go_finalized_read(const struct ms_go_heap *heap, struct ms_go_finalized_list *finalized);
+void ms_go_finalized_free(struct ms_go_finalized_list *finalized);
+
 /*
  * The function of the code that begins at ENTRY, "main.(*session).expire", without what the compiler adds to it of a
  * method's value; at most SIZE bytes with the zero into BUFFER, which is returned; NULL: no function begins there.

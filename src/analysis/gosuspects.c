@@ -313,7 +313,7 @@ static struct ms_error *collect_cycles(struct ms_go_finder *f, struct ways *w)
         return ms_error_nomem(WHAT);
     uint32_t biggest = 0;
     for (size_t i = 0; i < go->finalizable.count && w->steps < CYCLE_STEPS; i++) {
-        const uint32_t position = ms_dominator_position(f->tree, &f->scan->heap, go->finalizable.items[i]);
+        const uint32_t position = ms_dominator_position(f->tree, &f->scan->heap, go->finalizable.items[i].start);
         bool itself = false;
         if (position)
             MS_TRY(holds_itself(f, w, position, &itself));

@@ -8,6 +8,7 @@
 
 #include "goclosures.h"
 #include "gosync.h"
+#include "memscope/goqueues.h"
 
 /* src/runtime/sizeclasses.go, 1.17 to 1.26 (src/internal/runtime/gc from 1.25 on): bytes of slots. */
 static const uint16_t classes[] = {
@@ -530,6 +531,23 @@ static void each_object(struct ms_go_typing *g, void (*visit)(struct ms_go_typin
         }
 }
 
+/* Objects whose finalizers are to run: the runtime has their types. */
+static void seed_finalized(struct ms_go_typing *g)
+{
+    struct ms_go_finalized_list finalized;
+    struct ms_error *error = ms_go_finalized_read(g->heap, &finalized);
+    if (error) { /* types are known without them */
+        ms_error_free(error);
+        return;
+    }
+    for (size_t i = 0; i < finalized.list.count; i++) {
+        const struct ms_go_type *type = ms_go_type_at(g->go_types, finalized.list.items[i].type);
+        if (type && type->kind == MS_GO_POINTER)
+            claim_dynamic(g, type, finalized.list.items[i].address, false);
+    }
+    ms_go_finalized_free(&finalized);
+}
+
 static void seed_header(struct ms_go_typing *g, const struct object *object)
 {
     const uint64_t header = ms_go_object_type(g->heap, object->address);
@@ -722,6 +740,7 @@ static struct ms_error *settle(struct ms_go_typing *g)
 static struct ms_error *find_all(struct ms_go_typing *g)
 {
     each_object(g, seed_header);
+    seed_finalized(g);
     MS_TRY(settle(g));
     if (g->t->scope == MS_TYPE_ALL)
         MS_TRY(ms_go_find_statics(g));

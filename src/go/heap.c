@@ -181,10 +181,10 @@ static struct ms_error *mark(struct ms_go_builder *b)
         const struct ms_line *line = &heap->lines[object / MS_LINE_GRANULES];
         if (special->kind != MS_GO_FINALIZER || !ms_bit(line->live & ~line->reached, object))
             continue;
-        uint64_t *slot = ms_vector_add(&b->heap->finalizable);
+        struct ms_go_finalizable *slot = ms_vector_add(&b->heap->finalizable);
         if (!slot)
             return ms_error_nomem("the roots");
-        *slot = object;
+        *slot = (struct ms_go_finalizable){object, special->address};
         MS_TRY(ms_go_add_root(b, MS_ROOT_FINALIZER, 0, special->address, ms_granule_address(heap, object)));
     }
     if (b->roots.count > first) {

@@ -25,7 +25,8 @@ const char *const ms_go_timer_names[MS_GO_TIMER_KINDS] = {
 
 struct layout {
     struct ms_go_place timers, entry, when, period, function, argument, status, state;
-    struct ms_go_place final_next, final_count, final_list, finalizer;
+    struct ms_go_place final_next, final_count, final_list, finalizer, final_object, final_type;
+    struct ms_go_place special_function, special_type;
     struct ms_go_place cleanup_all, cleanup_next, cleanup_count, cleanup_list, cleanup;
 };
 #define FIELD(type, path, into)    MS_GO_FIELD(struct layout, "runtime." type, path, into)
@@ -43,6 +44,10 @@ static const struct ms_go_field fields[] = {
     FIELD("finblock|runtime.finBlock", "cnt", final_count),
     FIELD("finblock|runtime.finBlock", "fin", final_list),
     FIELD("finalizer", "", finalizer),
+    FIELD("finalizer", "arg", final_object),
+    FIELD("finalizer", "ot", final_type),
+    FIELD("specialfinalizer", "fn", special_function),
+    FIELD("specialfinalizer", "ot", special_type),
     SINCE("cleanupQueue", "all", cleanup_all, 25),
     SINCE("cleanupBlock", "cleanupBlockHeader.alllink", cleanup_next, 25),
     SINCE("cleanupBlock", "cleanupBlockHeader.n", cleanup_count, 25),
@@ -228,4 +233,51 @@ ms_result ms_go_queue_read(const struct ms_go_heap *heap, struct ms_go_queue *qu
 void ms_go_queue_free(struct ms_go_queue *queue)
 {
     ms_vector_free(&queue->list);
+}
+
+/* --- objects with finalizers ------------------------------------------------------------------- */
+
+static struct ms_error *add_finalized(uint64_t object, uint64_t type, struct ms_go_finalized_list *finalized)
+{
+    struct ms_go_finalized *slot = object && type ? ms_vector_add(&finalized->list) : NULL;
+    if (slot)
+        *slot = (struct ms_go_finalized){object, type};
+    return slot || !object || !type ? NULL : ms_error_nomem("the finalizers");
+}
+
+static struct ms_error *collect_finalized(const struct reader *r, const struct ms_go_queue *queue,
+                                          struct ms_go_finalized_list *finalized)
+{
+    const struct layout *l = &r->layout;
+    for (size_t i = 0; i < queue->list.count; i++) {
+        const struct ms_go_queued *q = &queue->list.items[i];
+        if (!q->cleanup)
+            MS_TRY(
+                add_finalized(get(r, q->address, l->final_object), get(r, q->address, l->final_type), finalized));
+    }
+    for (size_t i = 0; i < r->heap->finalizable.count; i++) {
+        const struct ms_go_finalizable *f = &r->heap->finalizable.items[i];
+        MS_TRY(add_finalized(ms_granule_address(&r->heap->scan->heap, f->start),
+                             get(r, f->special - l->special_function.offset, l->special_type), finalized));
+    }
+    return NULL;
+}
+
+ms_result ms_go_finalized_read(const struct ms_go_heap *heap, struct ms_go_finalized_list *finalized)
+{
+    struct reader r;
+    struct ms_go_queue queue;
+    *finalized = (struct ms_go_finalized_list){0};
+    MS_TRY(bind(&r, heap));
+    MS_TRY(ms_go_queue_read(heap, &queue));
+    struct ms_error *error = collect_finalized(&r, &queue, finalized);
+    ms_go_queue_free(&queue);
+    if (error)
+        ms_go_finalized_free(finalized);
+    return error;
+}
+
+void ms_go_finalized_free(struct ms_go_finalized_list *finalized)
+{
+    ms_vector_free(&finalized->list);
 }
