@@ -30,6 +30,12 @@ struct ms_go_span {
     bool unswept;                  /* allocated slots that are not marked are garbage */
 };
 
+/* An object that nothing but its own finalizer keeps, which is to run when the collector finds that. */
+struct ms_go_finalizable {
+    uint64_t start;   /* granule */
+    uint64_t special; /* address of the function in its runtime.specialfinalizer */
+};
+
 /* A Go heap as a scan. Blocks are objects: an object begins behind the header of its slot. */
 struct ms_go_heap {
     const struct ms_go *go;
@@ -40,6 +46,7 @@ struct ms_go_heap {
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
     struct ms_tally unreachable;         /* of the live ones, by ms_mark(); usable bytes */
     struct ms_tally young;               /* of the unreachable ones, by ms_go_is_young(); usable bytes */
+    MS_VECTOR(struct ms_go_finalizable) finalizable;
     bool marking;                        /* the collector is at work */
     bool unreadable;                     /* parts of it could not be read: what looks unreachable may not be */
     uint16_t size_classes[MS_GO_SIZE_CLASSES];

@@ -25,6 +25,14 @@ enum ms_root_kind {
     MS_ROOT_KINDS
 };
 
+/* How much the name of a variable that holds a block says, the best first. */
+enum ms_root_rank {
+    MS_RANK_OWN,     /* the program's own, or not known whose; all roots that are no variables */
+    MS_RANK_OTHER,   /* of a package that it uses */
+    MS_RANK_LIBRARY, /* of the language's library */
+    MS_RANK_INSIDE,  /* of the runtime: a way through such a variable is told of when there is no other */
+};
+
 /* A range of memory whose words are roots. */
 struct ms_root_range {
     uint64_t start, end;
@@ -42,6 +50,7 @@ struct ms_root {
     uint8_t kind;     /* enum ms_root_kind */
     bool exact;       /* as good as a start pointer */
     bool chunk;       /* of a thread inside the allocator, which knows blocks by their headers */
+    uint8_t rank;     /* enum ms_root_rank */
 };
 
 /* Blocks and usable bytes. */
@@ -146,6 +155,30 @@ struct ms_children {
 ms_result ms_dominator_children(const struct ms_dominators *tree, uint32_t position, size_t most,
                                 struct ms_children *children);
 
+/* Addresses of words that are roots, half-open. */
+struct ms_together_roots {
+    uint64_t start, end;
+};
+
+/* What some blocks and roots retain together. */
+struct ms_together {
+    struct ms_tally all;  /* the blocks themselves too */
+    uint32_t first, end;  /* positions outside of [first, end) are none of it */
+    uint8_t *marks;       /* private; owned */
+};
+
+/*
+ * What would be lost without the COUNT blocks at positions BLOCKS (none is 0) and the roots that lie in ROOTS
+ * (sorted, apart): more than the sum of what each retains, as what several of them hold is part of it. Exact: of
+ * Go's heap, where each pointer counts, marks anew what their nearest common dominator retains. A bit a block.
+ */
+ms_result ms_find_together(const struct ms_scan *scan, const struct ms_dominators *tree, const uint32_t *blocks,
+                           size_t count, const struct ms_together_roots *roots, size_t root_count,
+                           struct ms_together *together);
+/* Is the block at POSITION part of it? */
+bool ms_together_has(const struct ms_together *together, uint32_t position);
+void ms_together_free(struct ms_together *together);
+
 /* --- paths: who holds a block ------------------------------------------------------------------ */
 
 /* A pointer to a block. */
@@ -162,7 +195,7 @@ struct ms_pointer {
 typedef void ms_pointer_visitor(void *context, const struct ms_pointer *pointer);
 void ms_each_pointer_to(const struct ms_scan *scan, uint64_t start, ms_pointer_visitor *visit, void *context);
 
-/* Negative when A is the root to name rather than B: variables first, registers last; then by address. */
+/* Negative when A is the root to name rather than B: variables first, registers last; then by rank, by address. */
 int ms_root_compare(const struct ms_root *a, const struct ms_root *b);
 
 /* A block on the way from a root. */
@@ -176,7 +209,7 @@ struct ms_chain {
     MS_VECTOR(struct ms_step) steps; /* at least one */
 };
 struct ms_chains {
-    MS_VECTOR(struct ms_chain) list; /* shortest first */
+    MS_VECTOR(struct ms_chain) list; /* shortest first, but those from roots inside of a runtime last */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "memscope/gosuspects.h"
 #include "memscope/graph.h"
 #include "memscope/known.h"
 #include "memscope/profile.h"
@@ -106,6 +107,7 @@ struct ms_heap_report {
     MS_VECTOR(struct ms_suspect) suspects;       /* biggest first */
     MS_VECTOR(struct ms_pinned) pinned; /* what keeps most for nothing first; not all */
     struct ms_tally pinned_all;         /* all of them: bytes that are kept for nothing */
+    struct ms_go_suspects go_suspects;       /* of Go: what keeps memory alive by habit */
     bool complete; /* false: something could not be read or walked; warnings say what */
     bool types_sought;              /* typed tells something */
     struct ms_knowledge *knowledge; /* what blocks are; owned … */

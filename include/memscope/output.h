@@ -55,6 +55,10 @@ void ms_leaks_text(const struct ms_view *view, const struct ms_image *image, con
 /* With RETAINERS and LIST, the lists of them and of every block too. The only error is lack of memory. */
 ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image, const struct ms_scan *scan,
                        const struct ms_heap_report *report, bool retainers, bool list);
+/* "12,000 timers (time.AfterFunc of main.expire) keep 1.2 GiB (80.0%) alive"; raw names of the target; owned. */
+ms_result ms_go_suspect_text(const struct ms_go_suspect *suspect, uint64_t live, char **text);
+/* All of them, with who holds them; LIVE bytes there are. */
+ms_result ms_go_suspects_text(const struct ms_view *view, const struct ms_go_suspects *suspects, uint64_t live);
 void ms_memstats_text(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap,
                       const struct ms_memstats *stats);
 /* A cycle in the format of gctrace of go1.MINOR; what is not known is "-". */
@@ -66,6 +70,7 @@ void ms_go_stats_text(const struct ms_view *view, const struct ms_go_stats *stat
 /* The envelope of design.md: memscope, schema, target, pause_ns, warnings. New reference, NULL without memory. */
 json_t *ms_json_envelope(const struct ms_image *image, const struct ms_heap *heap);
 json_t *ms_go_stats_json(const struct ms_go_stats *stats);
+json_t *ms_go_suspects_json(const struct ms_go_suspects *suspects);
 json_t *ms_memstats_json(const struct ms_heap *heap, const struct ms_memstats *stats);
 
 /*

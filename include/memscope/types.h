@@ -107,6 +107,17 @@ struct ms_type_go_marks {
 };
 struct ms_type_go_marks ms_type_go_marks(struct ms_types *types, const struct ms_type *type);
 
+/* A variable that a closure of Go has. */
+struct ms_capture {
+    const char *name; /* "&x": its address, x being captured by reference; as long as the types */
+    const struct ms_type *type;
+    uint64_t offset; /* bytes from the closure's start */
+};
+/* Up to MOST of those of the function whose code begins at ENTRY; returns how many. 0 too before Go 1.23. */
+size_t ms_types_captures(struct ms_types *types, uint64_t entry, struct ms_capture *captures, size_t most);
+/* The type of the first parameter of the function whose code begins at ENTRY; NULL: not known. */
+const struct ms_type *ms_types_receiver(struct ms_types *types, uint64_t entry);
+
 /* Called now and then from long readings: WHAT is static, e.g. "debug information"; bytes. May be NULL. */
 typedef void ms_types_progress(void *context, const char *what, uint64_t done, uint64_t total);
 
@@ -165,6 +176,12 @@ struct ms_place_type {
  */
 ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_t count,
                         struct ms_place_type *places);
+
+/*
+ * From now on the value of TYPE at ADDRESS, which no variable covers, is one with this NAME (copied) and UNIT: for what a compiler has put into a module's data without a symbol.
+ */
+ms_result ms_types_add_variable(struct ms_types *types, const char *name, const char *unit,
+                                const struct ms_type *type, uint64_t address);
 
 /*
  * The innermost thing at OFFSET of TYPE that WANTED bytes fit, as an expression that is appended to

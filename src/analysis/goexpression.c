@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "expression.h"
+#include "goclosures.h"
 #include "goshape.h"
 
 #define STEPS_MAX 10000u
@@ -23,6 +24,10 @@ enum place {
     POINTED, /* a pointer to one */
     SLICE,   /* a slice of `type`, whose array is at `base` */
     MAP,     /* a map: the way leads through what it is made of */
+    CLOSURE, /* a function, whose variables come next */
+    CHAN,    /* a channel of `type` */
+    SYNCED,  /* a sync.Map: as with MAP */
+    OPEN,    /* an unsafe.Pointer */
 };
 
 struct writer {
@@ -36,6 +41,7 @@ struct writer {
     const struct ms_type *type;
     uint64_t base, length;
     const struct ms_go_type *map;
+    bool keyed; /* SYNCED: its key is said, and the value comes */
 };
 
 /* The text in brackets, if what is appended would not belong to all of it else. */
@@ -224,9 +230,40 @@ static struct ms_error *enter(struct writer *w, uint64_t word, bool *entered)
 }
 
 /* Does a value of this kind end the way through structures? */
-static bool is_end(const struct ms_go_type *go)
+static bool is_end(struct writer *w, const struct ms_type *type)
 {
-    return go && go->kind != MS_GO_STRUCT && go->kind != MS_GO_ARRAY;
+    const struct ms_go_type *go = ms_go_type_of(w->go_types, type);
+    return go ? go->kind != MS_GO_STRUCT && go->kind != MS_GO_ARRAY : type->kind == MS_TYPE_POINTER;
+}
+
+static const struct ms_member *member_called(const struct ms_type *type, const char *name)
+{
+    for (size_t i = 0; i < type->member_count; i++)
+        if (type->members[i].name && type->members[i].type && !strcmp(type->members[i].name, name))
+            return &type->members[i];
+    return NULL;
+}
+
+static bool begins(const char *name, const char *prefix)
+{
+    return !strncmp(name, prefix, strlen(prefix));
+}
+
+/* A map that several goroutines use: until 1.23 it has two plain ones, from 1.24 on a tree. */
+static bool is_synced(const struct ms_type *type)
+{
+    return type->kind == MS_TYPE_STRUCT &&
+           (!strcmp(type->name, "sync.Map") || begins(type->name, "sync.HashTrieMap[") ||
+            begins(type->name, "internal/sync.HashTrieMap["));
+}
+
+static void begin_synced(struct writer *w)
+{
+    const struct ms_member *dirty = member_called(w->type, "dirty");
+    const struct ms_go_type *map = dirty ? ms_go_type_of(w->go_types, dirty->type) : NULL;
+    w->map = map && map->kind == MS_GO_MAP && map->key ? map : NULL;
+    w->keyed = false;
+    w->place = SYNCED;
 }
 
 /* Goes down to the value that WORD is the pointer of. */
@@ -248,12 +285,16 @@ static struct ms_error *descend(struct writer *w, uint64_t word)
     for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
         if (word < w->base || word - w->base >= w->type->size)
             break;
-        if (is_end(ms_go_type_of(w->go_types, w->type))) {
+        if (is_end(w, w->type)) {
             if (w->place == POINTED) {
                 MS_TRY(ms_rewrite(&w->text, "*%s", w->text));
                 w->starred = true;
                 w->place = VALUE;
             }
+            return NULL;
+        }
+        if (is_synced(w->type)) {
+            begin_synced(w);
             return NULL;
         }
         bool entered;
@@ -266,6 +307,7 @@ static struct ms_error *descend(struct writer *w, uint64_t word)
 }
 
 static struct ms_error *follow_interface(struct writer *w, const struct ms_go_type *go);
+static struct ms_error *follow(struct writer *w);
 
 /* The text is a value that points: to what? */
 static struct ms_error *follow(struct writer *w)
@@ -273,12 +315,15 @@ static struct ms_error *follow(struct writer *w)
     const struct ms_go_type *go = ms_go_type_of(w->go_types, w->type);
     uint64_t words[2];
     const enum ms_go_kind kind = go ? go->kind : MS_GO_NONE;
+    if (w->place == SYNCED)
+        return NULL;
     if (w->place != VALUE || !ms_image_read(w->image, w->base, words, w->type->size < 16 ? 8 : 16)) {
         w->place = LOST;
         return NULL;
     }
-    if (kind == MS_GO_POINTER && go->element && go->element->kind != MS_TYPE_VOID) {
-        w->type = whole(w, go->element);
+    const struct ms_type *element = go ? go->element : w->type->kind == MS_TYPE_POINTER ? w->type->target : NULL;
+    if ((kind == MS_GO_POINTER || !go) && element && element->kind != MS_TYPE_VOID) {
+        w->type = whole(w, element);
         w->base = words[0];
         w->place = POINTED;
     } else if (kind == MS_GO_SLICE && go->element) {
@@ -288,6 +333,13 @@ static struct ms_error *follow(struct writer *w)
         w->place = SLICE;
     } else if (kind == MS_GO_INTERFACE) {
         return follow_interface(w, go);
+    } else if (kind == MS_GO_CHAN && go->element) {
+        w->type = whole(w, go->element);
+        w->place = CHAN;
+    } else if (kind == MS_GO_UNSAFE_POINTER || (kind == MS_GO_POINTER && !go->element)) {
+        w->place = OPEN;
+    } else if (kind == MS_GO_FUNC) {
+        w->place = CLOSURE;
     } else if (kind == MS_GO_MAP) {
         w->map = go;
         w->place = MAP;
@@ -403,12 +455,122 @@ static struct ms_error *begin_at(struct writer *w, const struct ms_go_expression
                                               type->name, step->address);
 }
 
+/* The text is an unsafe.Pointer: what is there is known of STEP alone. */
+static struct ms_error *step_open(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_type *type = step->what.type;
+    w->place = LOST;
+    if (!type || type->kind == MS_TYPE_VOID || ms_go_owner_of(w->go_types, type) ||
+        !ms_go_type_of(w->go_types, type))
+        return NULL;
+    w->starred = false;
+    w->base = step->address;
+    w->type = type;
+    w->place = step->what.count == 1 ? POINTED : SLICE;
+    w->length = step->what.count;
+    return step->what.count == 1 ? ms_rewrite(&w->text, "(*%s)(%s)", type->name, w->text)
+                                 : ms_rewrite(&w->text, "(*[%" PRIu64 "]%s)(%s)", step->what.count, type->name, w->text);
+}
+
+/* The text is a channel, STEP its structure or its buffer. */
+static struct ms_error *step_channel(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_type *type = step->what.type;
+    if (type && ms_go_owner_of(w->go_types, type))
+        return NULL;
+    w->place = type && type == w->type ? SLICE : LOST;
+    if (w->place == LOST)
+        return NULL;
+    w->base = step->address;
+    w->length = step->what.count;
+    MS_TRY(wrap(w));
+    return ms_rewrite(&w->text, "%s.buf", w->text);
+}
+
+/* The value of TYPE at ADDRESS is what the key belongs to; the word is in it. */
+static struct ms_error *enter_synced(struct writer *w, const struct ms_type *type, uint64_t address, uint64_t word)
+{
+    w->type = whole(w, type);
+    w->base = address;
+    w->place = VALUE;
+    MS_TRY(descend(w, word));
+    return w->place == LOST ? NULL : follow(w);
+}
+
+/* An entry of the tree. */
+static struct ms_error *step_entry(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_member *key = member_called(step->what.type, "key"),
+                           *value = member_called(step->what.type, "value");
+    const uint64_t offset = step->word - step->address;
+    if (!key || !value || (offset >= key->offset && offset < value->offset)) {
+        w->place = LOST;
+        return NULL;
+    }
+    if (offset < key->offset)
+        return NULL; /* others with the same hash follow */
+    MS_TRY(add_key(w, key->type, step->address + key->offset));
+    return w->place == LOST ? NULL : enter_synced(w, value->type, step->address + value->offset, step->word);
+}
+
+/* A bucket of a plain map, or from 1.24 on a group (GOEXPERIMENT=nosynchashtriemap): its elements point to entries. */
+static struct ms_error *step_synced_unit(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_type *type = step->what.type;
+    struct slot slot = {0};
+    const uint64_t unit = step->address + (step->word - step->address) / type->size * type->size;
+    if (!find_slot(&w->map->map, unit, step->word - unit, &slot))
+        return NULL; /* an overflow bucket follows */
+    if (!slot.in_element || w->map->map.indirect_key) {
+        w->place = LOST;
+        return NULL;
+    }
+    w->keyed = true;
+    return add_key(w, w->map->key, slot.key);
+}
+
+/* The text is a sync.Map, STEP part of what it is made of. */
+static struct ms_error *step_synced(struct writer *w, const struct ms_go_expression_step *step)
+{
+    const struct ms_type *type = step->what.type;
+    const char *name = type ? type->name : "";
+    const char *inside = begins(name, "internal/") ? name + strlen("internal/") : name;
+    if (begins(inside, "sync.entry["))
+        return step_entry(w, step);
+    /* What the entry of a plain map points to is the value as an interface. */
+    if (w->keyed && strcmp(name, "sync.entry") != 0 && step->word == step->address + 8)
+        return enter_synced(w, w->map->key, step->address, step->word);
+    if (w->map && type && w->map->map.unit && type == whole(w, w->map->map.unit))
+        return step_synced_unit(w, step);
+    if (!begins(inside, "sync.indirect[") && strcmp(name, "sync.readOnly") != 0 &&
+        strcmp(name, "sync.entry") != 0 && !(type && ms_go_owner_of(w->go_types, type)) &&
+        !(type && begins(name, "map.table[")) && !(type && type->kind == MS_TYPE_POINTER))
+        w->place = LOST;
+    return NULL;
+}
+
 static struct ms_error *add_step(struct writer *w, const struct ms_go_expression_step *step)
 {
     if (w->place == MAP) {
         MS_TRY(step_map(w, step));
         if (w->place != LOST)
             return NULL;
+    }
+    if (w->place == SYNCED) {
+        MS_TRY(step_synced(w, step));
+        if (w->place != LOST)
+            return NULL;
+    }
+    if (w->place == OPEN || w->place == CHAN) {
+        MS_TRY(w->place == OPEN ? step_open(w, step) : step_channel(w, step));
+        if (w->place == CHAN)
+            return NULL;
+    }
+    if (w->place == CLOSURE) {
+        const struct ms_type *type = step->what.type;
+        w->place = type && ms_go_is_closure(type) ? POINTED : LOST;
+        w->type = type;
+        w->base = step->address;
     }
     for (unsigned tries = 0; tries < 2; tries++) {
         if (w->place == LOST)
@@ -463,4 +625,33 @@ ms_result ms_go_express(struct ms_go_types *go_types, struct ms_types *types, co
     free(w.text);
     ms_go_shapes_free(&w.shapes);
     return error;
+}
+
+ms_result ms_go_express_chain(struct ms_knowledge *knowledge, struct ms_types *types, const struct ms_image *image,
+                              const struct ms_scan *scan, const struct ms_chain *chain, char **expression)
+{
+    const size_t count = chain->steps.count;
+    struct ms_place_type place = {0};
+    ms_auto_free struct ms_go_expression_step *steps = calloc(count + 1, sizeof *steps);
+    *expression = NULL;
+    if (!steps)
+        return ms_error_nomem("an expression");
+    if (!ms_known_go_types(knowledge))
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct ms_step *step = &chain->steps.items[i];
+        struct ms_known what;
+        MS_TRY(ms_block_known(knowledge, step->start, &what));
+        steps[i] = (struct ms_go_expression_step){.what = what.what,
+                                                  .address = ms_granule_address(&scan->heap, step->start)};
+        if (step->offset != MS_NOTHING)
+            steps[i].word = steps[i].address + step->offset;
+    }
+    if (chain->root && chain->root->kind == MS_ROOT_DATA)
+        MS_TRY(ms_types_find(types, &chain->root->address, 1, &place));
+    struct ms_go_expression_root root = {0};
+    if (place.variable)
+        root = (struct ms_go_expression_root){place.variable->name, place.variable->type,
+                                              chain->root->address - place.offset, chain->root->address};
+    return ms_go_express(ms_known_go_types(knowledge), types, image, &root, steps, count, expression);
 }

@@ -3,6 +3,7 @@
 #define MEMSCOPE_GOEXPRESSION_H
 
 #include "memscope/gotypes.h"
+#include "memscope/known.h"
 #include "memscope/typing.h"
 
 /* A block on the way. */
@@ -29,5 +30,9 @@ struct ms_go_expression_root {
 ms_result ms_go_express(struct ms_go_types *go_types, struct ms_types *types, const struct ms_image *image,
                         const struct ms_go_expression_root *root, const struct ms_go_expression_step *steps,
                         size_t count, char **expression);
+
+/* The same of a chain of pointers, which begins with a root or a lost block. */
+ms_result ms_go_express_chain(struct ms_knowledge *knowledge, struct ms_types *types, const struct ms_image *image,
+                              const struct ms_scan *scan, const struct ms_chain *chain, char **expression);
 
 #endif

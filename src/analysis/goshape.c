@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gosync.h"
+
 #define DEPTH_MAX  32u
 #define LINKS_MAX  1000000u
 #define STEPS_MAX  4000000u
@@ -124,6 +126,15 @@ static void walk_structure(struct walk *w, const struct ms_type *type, uint64_t 
 
 /* --- walking ----------------------------------------------------------------------------------- */
 
+/* sync: type entry struct { p unsafe.Pointer }, to 1.19. */
+static bool walk_entry(struct walk *w, const struct ms_type *type, uint64_t offset)
+{
+    const struct ms_type *to = ms_go_entry_target(w->shapes, type);
+    if (to)
+        add_link(w, offset, MS_GO_LINK_VALUE, to, NULL);
+    return to != NULL;
+}
+
 static void walk_members(struct walk *w, const struct ms_type *type, uint64_t offset)
 {
     const struct ms_go_type *owner = ms_go_owner_of(w->shapes->go_types, type);
@@ -135,7 +146,7 @@ static void walk_members(struct walk *w, const struct ms_type *type, uint64_t of
         add_link(w, offset + type->members[0].offset, MS_GO_LINK_UNITS, type->members[0].type->target, NULL);
         return;
     }
-    if (walk_atomic_pointer(w, type, offset) || walk_pool(w, type, offset) || walk_bucket(w, type, offset))
+    if (walk_entry(w, type, offset) || walk_atomic_pointer(w, type, offset) || walk_pool(w, type, offset) || walk_bucket(w, type, offset))
         return;
     for (size_t i = 0; i < type->member_count; i++)
         if (type->members[i].type)

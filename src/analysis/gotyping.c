@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "goclosures.h"
+#include "gosync.h"
+#include "memscope/goqueues.h"
+
 #define HEADER          8u  /* src/runtime/mbitmap.go: mallocHeaderSize */
 #define TINY            16u /* src/runtime/malloc.go: maxTinySize; smaller values without pointers share slots */
 #define SIZE_MAX_SANE   (1ull << 46)
@@ -270,7 +274,7 @@ static void claim_values(struct ms_go_typing *g, uint64_t address, const struct 
                          bool guess)
 {
     if (count == 1)
-        type = whole_timer(g, type);
+        type = ms_go_whole_node(&g->shapes, g->t->image, address, whole_timer(g, type));
     const struct ms_go_claim claim = {.address = address, .type = type, .count = count, .guess = guess};
     if (type->size && type->kind != MS_TYPE_VOID && type->kind != MS_TYPE_FUNCTION)
         take(g, &claim);
@@ -311,6 +315,8 @@ static const struct ms_type *closure_type(struct ms_go_typing *g, uint64_t code,
     const struct ms_type *type = ms_type_add(g->shapes.types, &plan);
     if (!type || !ms_map_put(&g->closures, code, size, type->id))
         g->t->failed = true;
+    else if (found)
+        ms_go_describe_closure(&g->shapes, g->heap->go->symbols, type, code, calls[count - 1].function);
     return type;
 }
 
@@ -500,6 +506,23 @@ static void each_object(struct ms_go_typing *g, void (*visit)(struct ms_go_typin
             if (find_object(g, ms_granule_address(heap, start), &object) && object.start == start)
                 visit(g, &object);
         }
+}
+
+/* Objects whose finalizers are to run: the runtime has their types. */
+static void seed_finalized(struct ms_go_typing *g)
+{
+    struct ms_go_finalized_list finalized;
+    struct ms_error *error = ms_go_finalized_read(g->heap, &finalized);
+    if (error) { /* types are known without them */
+        ms_error_free(error);
+        return;
+    }
+    for (size_t i = 0; i < finalized.list.count; i++) {
+        const struct ms_go_type *type = ms_go_type_at(g->go_types, finalized.list.items[i].type);
+        if (type && type->kind == MS_GO_POINTER)
+            claim_dynamic(g, type, finalized.list.items[i].address, false);
+    }
+    ms_go_finalized_free(&finalized);
 }
 
 static void seed_header(struct ms_go_typing *g, const struct object *object)
@@ -694,7 +717,10 @@ static struct ms_error *settle(struct ms_go_typing *g)
 static struct ms_error *find_all(struct ms_go_typing *g)
 {
     each_object(g, seed_header);
+    seed_finalized(g);
     MS_TRY(settle(g));
+    if (g->t->scope == MS_TYPE_ALL)
+        MS_TRY(ms_go_find_statics(g));
     if (g->t->scope == MS_TYPE_ALL)
         MS_TRY(seed_roots(g));
     MS_TRY(settle(g));

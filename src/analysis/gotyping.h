@@ -40,6 +40,9 @@ struct ms_go_typing {
     const struct ms_type *text, *tiny; /* bytes of strings; several small values in one slot */
 };
 
+/* gostatics.c: adds what variables point to in the program's data to the variables of its types. */
+struct ms_error *ms_go_find_statics(struct ms_go_typing *g);
+
 /* Types all that is live; T->go is made. */
 ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types);
 void ms_go_typing_free(struct ms_go_typing *g);

@@ -352,6 +352,9 @@ static struct ms_error *build(struct builder *b, struct ms_image *image)
     struct ms_error *error = ms_names_new(b->scan, image, b->symbols, options->types, &names);
     if (!error)
         error = ms_name_retainers(b->scan, names, b->report);
+    if (!error && b->scan->go)
+        error = ms_find_go_suspects(b->scan, image, options->types, &b->tree, b->report->knowledge, names,
+                                    b->report->live.bytes, &b->report->go_suspects);
     ms_names_free(names);
     MS_TRY(error);
     MS_TRY(suspect_groups(b));
@@ -386,6 +389,7 @@ void ms_heap_report_free(struct ms_heap_report *report)
     ms_vector_free(&report->retainers);
     ms_vector_free(&report->suspects);
     ms_vector_free(&report->pinned);
+    ms_go_suspects_free(&report->go_suspects);
     ms_dominators_free(&report->tree);
     if (!report->shared)
         ms_knowledge_free(report->knowledge);

@@ -232,33 +232,6 @@ static bool exact_into(const struct builder *b, uint64_t address, const struct m
     return true;
 }
 
-/* The same of a Go heap, for Go. */
-static struct ms_error *express_go(struct builder *b, const struct ms_chain *from, struct ms_path_chain *chain)
-{
-    const size_t count = from->steps.count;
-    struct ms_place_type place = {0};
-    ms_auto_free struct ms_go_expression_step *steps = calloc(count, sizeof *steps);
-    if (!steps)
-        return ms_error_nomem("an expression");
-    for (size_t i = 0; i < count; i++) {
-        const struct ms_step *step = &from->steps.items[i];
-        struct ms_known what;
-        MS_TRY(ms_block_known(b->knowledge, step->start, &what));
-        steps[i] = (struct ms_go_expression_step){.what = what.what,
-                                                  .address = ms_granule_address(&b->scan->heap, step->start)};
-        if (step->offset != MS_NOTHING)
-            steps[i].word = steps[i].address + step->offset;
-    }
-    if (from->root && from->root->kind == MS_ROOT_DATA)
-        MS_TRY(ms_types_find(b->options->types, &from->root->address, 1, &place));
-    struct ms_go_expression_root root = {0};
-    if (place.variable)
-        root = (struct ms_go_expression_root){place.variable->name, place.variable->type,
-                                              from->root->address - place.offset, from->root->address};
-    return ms_go_express(ms_known_go_types(b->knowledge), b->options->types, b->image, &root, steps, count,
-                         &chain->expression);
-}
-
 /* The chain as an expression; that of a lost block begins with the address of its leader. */
 static struct ms_error *express(struct builder *b, const struct ms_chain *from, struct ms_path_chain *chain)
 {
@@ -268,7 +241,7 @@ static struct ms_error *express(struct builder *b, const struct ms_chain *from, 
     if (count > MS_EXPRESSION_STEPS || (!from->root && count < 2))
         return NULL;
     if (ms_known_go_types(b->knowledge))
-        return express_go(b, from, chain);
+        return ms_go_express_chain(b->knowledge, types, b->image, b->scan, from, &chain->expression);
     ms_auto_free struct ms_expression_step *steps = calloc(count, sizeof *steps);
     if (!steps)
         return ms_error_nomem("an expression");

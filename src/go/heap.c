@@ -191,8 +191,13 @@ static struct ms_error *mark(struct ms_go_builder *b)
         const struct ms_go_special *special = &b->specials.items[i];
         const uint64_t object = object_in(b->heap, special->slot);
         const struct ms_line *line = &heap->lines[object / MS_LINE_GRANULES];
-        if (special->kind == MS_GO_FINALIZER && ms_bit(line->live & ~line->reached, object))
-            MS_TRY(ms_go_add_root(b, MS_ROOT_FINALIZER, 0, special->address, ms_granule_address(heap, object)));
+        if (special->kind != MS_GO_FINALIZER || !ms_bit(line->live & ~line->reached, object))
+            continue;
+        struct ms_go_finalizable *slot = ms_vector_add(&b->heap->finalizable);
+        if (!slot)
+            return ms_error_nomem("the roots");
+        *slot = (struct ms_go_finalizable){object, special->address};
+        MS_TRY(ms_go_add_root(b, MS_ROOT_FINALIZER, 0, special->address, ms_granule_address(heap, object)));
     }
     if (b->roots.count > first) {
         MS_TRY(take_roots(b));
@@ -273,6 +278,7 @@ void ms_go_heap_free(struct ms_go_heap *heap)
         return;
     ms_scan_free(heap->scan);
     ms_vector_free(&heap->spans);
+    ms_vector_free(&heap->finalizable);
     ms_go_goroutines_free(heap->goroutines);
     ms_go_functions_free(heap->functions);
     free(heap);

@@ -51,6 +51,8 @@ ms_result ms_go_read_pointers(struct ms_go_builder *b);
 
 /* roots.c: fills b->roots, but for those of finalizers. */
 ms_result ms_go_read_roots(struct ms_go_builder *b);
+/* ranks.c: of the variable that ADDRESS lies in. */
+enum ms_root_rank ms_go_variable_rank(const struct ms_go *go, uint64_t address);
 /* Adds WORD, which was found at ADDRESS, when it points into the heap. */
 ms_result ms_go_add_root(struct ms_go_builder *b, enum ms_root_kind kind, pid_t tid,
                          uint64_t address, uint64_t word);

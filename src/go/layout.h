@@ -27,7 +27,8 @@
     READER(memory)                                                                                 \
     READER(gctrace)                                                                                \
     READER(records)                                                                                \
-    READER(buckets)
+    READER(buckets)                                                                                \
+    READER(queues)
 
 struct ms_go_fields {
     const char *reader;

@@ -57,6 +57,8 @@ ms_result ms_go_add_root(struct ms_go_builder *b, enum ms_root_kind kind, pid_t 
         return ms_error_nomem("the roots");
     *root =
         (struct ms_root){.address = address, .target = target, .tid = tid, .kind = (uint8_t)kind, .exact = true};
+    if (kind == MS_ROOT_DATA)
+        root->rank = (uint8_t)ms_go_variable_rank(b->go, address);
     return NULL;
 }
 

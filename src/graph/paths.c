@@ -41,6 +41,7 @@ struct search {
     bool found; /* the goal has the last number */
     struct edge edge[EDGES_AHEAD];
     size_t edge_in, edge_out;
+    bool inside; /* from the roots inside of a runtime too: there are none, or no other way any more */
 };
 
 /* --- links ------------------------------------------------------------------------------------- */
@@ -92,6 +93,8 @@ int ms_root_compare(const struct ms_root *a, const struct ms_root *b)
     };
     if (a->kind != b->kind)
         return rank[a->kind] - rank[b->kind];
+    if (a->rank != b->rank)
+        return a->rank - b->rank;
     if (a->kind == MS_ROOT_REGISTER && a->tid != b->tid)
         return a->tid < b->tid ? -1 : 1;
     if (a->address != b->address)
@@ -172,6 +175,8 @@ static void search_from_roots(struct search *s)
         if (s->roots[i] == NO_ROOT)
             continue;
         const struct ms_root *root = &s->scan->roots[s->roots[i]];
+        if (root->rank == MS_RANK_INSIDE && !s->inside)
+            continue;
         uint64_t start = follow_root(s->scan, s->way, root);
         if (start != MS_NOTHING)
             add_block(s, start, (uint32_t)i);
@@ -263,8 +268,11 @@ static struct ms_error *make_room(struct search *s)
     s->roots = malloc(scan->root_count * sizeof *s->roots);
     if (!s->roots)
         return ms_error_nomem("the paths");
-    for (size_t i = 0; i < scan->root_count; i++)
+    s->inside = true;
+    for (size_t i = 0; i < scan->root_count; i++) {
         s->roots[i] = (uint32_t)i;
+        s->inside = s->inside && scan->roots[i].rank != MS_RANK_INSIDE;
+    }
     qsort_r(s->roots, scan->root_count, sizeof *s->roots, compare_roots, scan->roots);
     return NULL;
 }
@@ -282,9 +290,12 @@ static struct ms_error *search(struct search *s, uint64_t leader, size_t most, s
     }
     while (s->roots && chains->list.count < most) {
         search_from_roots(s);
-        if (!s->found)
+        if (!s->found && s->inside)
             return NULL;
-        MS_TRY(add_chain(s, chains));
+        if (s->found)
+            MS_TRY(add_chain(s, chains));
+        else
+            s->inside = true;
         forget(s);
     }
     return NULL;

@@ -247,7 +247,7 @@ static void add_root(const struct ms_scan *scan, struct worker *w, const struct 
         return;
     }
     roots[w->root_count++] = (struct ms_root){address, target, range->tid, (uint8_t)range->kind,
-                                               false, address < range->chunks_before};
+                                               false, address < range->chunks_before, MS_RANK_OWN};
 }
 
 /*
@@ -323,7 +323,7 @@ static void add_gap_roots(struct ms_scan *scan, const struct ms_gap *gap)
                 (w->root_count + 1) * sizeof(struct ms_root) > w->roots.size)
                 continue;
             ((struct ms_root *)(void *)w->roots.base)[w->root_count++] =
-                (struct ms_root){address + bit * 8, target, 0, MS_ROOT_ANON, false, false};
+                (struct ms_root){address + bit * 8, target, 0, MS_ROOT_ANON, false, false, MS_RANK_OWN};
         }
     }
 }

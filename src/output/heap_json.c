@@ -101,6 +101,8 @@ static json_t *heap_json(const struct ms_heap_report *report)
     heap = ms_json_with(heap, "suspects", suspects);
     if (report->pinned_all.blocks)
         heap = ms_json_with(heap, "pinned", pinned_json(report));
+    if (report->go_suspects.list.count)
+        heap = ms_json_with(heap, "go_suspects", ms_go_suspects_json(&report->go_suspects));
     heap = ms_json_with(heap, "retainers", retainers);
     return ms_json_with(heap, "groups", groups);
 }

@@ -281,7 +281,8 @@ ms_result ms_heap_text(const struct ms_view *view, const struct ms_image *image,
     write_verdict(view, report);
     if (!view->quiet) {
         write_suspects(view, report);
-    write_pinned(view, report);
+        MS_TRY(ms_go_suspects_text(view, &report->go_suspects, report->live.bytes));
+        write_pinned(view, report);
         if (retainers)
             write_retainers(view, report);
         write_groups(view, report);

@@ -210,6 +210,7 @@ void ms_types_free(struct ms_types *types)
     free(types->by_unit.slots);
     ms_reader_free(&types->reader);
     free(types->by_thread.slots);
+    ms_vector_free(&types->added);
     ms_vector_free(&types->units);
     ms_vector_free(&types->all);
     ms_vector_free(&types->chunks);

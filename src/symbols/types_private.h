@@ -47,6 +47,7 @@ struct ms_types {
     size_t module_count;
     struct ms_tls tls;        /* read when tls_known */
     struct ms_type_map by_thread; /* from the address of a thread-local variable to its struct ms_variable */
+    MS_VECTOR(struct ms_variable *) added; /* by ms_types_add_variable(), sorted by address */
     bool tls_known;
     enum ms_language language;   /* of the last unit that says so */
     unsigned naming, converting; /* how deep */

@@ -272,6 +272,45 @@ static void find_tls(struct ms_types *types, uint64_t address, struct ms_place_t
     place->tid = place->variable ? block->tid : 0;
 }
 
+/* The first of the variables that were added that lies behind ADDRESS. */
+static size_t first_added_behind(const struct ms_types *types, uint64_t address)
+{
+    size_t low = 0, high = types->added.count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (types->added.items[middle]->address <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void find_added(const struct ms_types *types, uint64_t address, struct ms_place_type *place)
+{
+    const size_t behind = first_added_behind(types, address);
+    const struct ms_variable *variable = behind ? types->added.items[behind - 1] : NULL;
+    if (variable && address - variable->address < variable->type->size)
+        *place = (struct ms_place_type){.variable = variable, .offset = address - variable->address};
+}
+
+ms_result ms_types_add_variable(struct ms_types *types, const char *name, const char *unit,
+                                const struct ms_type *type, uint64_t address)
+{
+    const size_t at = first_added_behind(types, address);
+    struct ms_variable *variable = ms_types_alloc(types, sizeof *variable);
+    if (!variable || !ms_vector_add(&types->added))
+        return ms_error_nomem("the variables");
+    *variable = (struct ms_variable){
+        .name = ms_types_string(types, name), .unit = unit, .type = type, .address = address};
+    if (!variable->name)
+        variable->name = "";
+    memmove(types->added.items + at + 1, types->added.items + at,
+            (types->added.count - 1 - at) * sizeof *types->added.items);
+    types->added.items[at] = variable;
+    return NULL;
+}
+
 ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_t count,
                         struct ms_place_type *places)
 {
@@ -287,6 +326,8 @@ ms_result ms_types_find(struct ms_types *types, const uint64_t *addresses, size_
         else if (index)
             places[i].variable = find_in(types, dwarf, addresses[i] - dwarf->bias, 0, index->fixed_count,
                                          &places[i].offset);
+        if (!places[i].variable && types->added.count)
+            find_added(types, addresses[i], &places[i]);
     }
     return types->short_of_memory ? ms_error_nomem("reading debug information") : NULL;
 }

@@ -3,11 +3,14 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "memscope/output.h"
 #include "what.h"
 #include "words.h"
 
 /* Of the blocks that one retains so many are shown. */
 #define BLOCKS_SHOWN 500u
+/* Of what timers, contexts and finalizers keep so many lines are shown. */
+#define GO_SUSPECTS_SHOWN 3u
 
 enum column { RETAINED, SHARE, BAR, BLOCKS, OWN, WHAT, ADDRESS, COLUMNS };
 static const struct tui_column columns[COLUMNS] = {
@@ -236,12 +239,32 @@ static void put_suspect(const struct ms_suspect *suspect, uint64_t live, struct 
     }
 }
 
-/* The verdict first, then what nothing retains. */
+/* Of Go: what timers, contexts and finalizers keep. */
+static bool put_go_suspect(const struct ms_heap_report *heap, unsigned index, struct tui_cell *cell)
+{
+    char *text;
+    if (index >= heap->go_suspects.list.count || index >= GO_SUSPECTS_SHOWN)
+        return false;
+    struct ms_error *error = ms_go_suspect_text(&heap->go_suspects.list.items[index], heap->live.bytes, &text);
+    ms_error_free(error);
+    if (error)
+        return false;
+    cell->style = TUI_DOUBT;
+    tui_put(cell, "%s", text);
+    free(text);
+    return true;
+}
+
+/* The verdict first, then what nothing retains, then what Go's own structures keep. */
 static bool headline(const struct tui_view *view, unsigned line, struct tui_cell *cell)
 {
     const struct ms_heap_report *heap = view->facts.heap;
-    if (!heap || line > 1 || (line == 1 && !heap->lost.blocks))
+    if (!heap)
         return false;
+    if (line >= 1 && !heap->lost.blocks)
+        line++;
+    if (line > 1)
+        return put_go_suspect(heap, line - 2, cell);
     if (line == 1) {
         tui_put(cell, "unreachable, so that nothing retains it: ");
         tui_put_tally(cell, &heap->lost);

@@ -14,6 +14,8 @@
 #define HEAP 0x555500000000ull
 #define MOST 24u /* blocks of a small heap */
 #define MOST_EDGES 64u
+#define MOST_ROOTS 4u
+#define ROOT_AT(index) (0x1000 + 16 * (uint64_t)(index)) /* address of that root */
 
 /* A heap laid out by hand: blocks one behind another, their pointers at their beginning. */
 struct world {
@@ -105,23 +107,30 @@ static void connect(struct world *w, const struct edge *edges, size_t edge_count
     assert_non_null(w->scan.roots);
     for (size_t i = 0; i < root_count; i++)
         w->scan.roots[i] = (struct ms_root){.target = w->starts[roots[i].to] * 2 + roots[i].interior,
-                                            .kind = MS_ROOT_STACK};
+                                            .address = ROOT_AT(i), .kind = MS_ROOT_STACK};
     w->scan.root_count = root_count;
+}
+
+/* Marks all that the roots, but for those in a set, reach when the blocks of another set are not there. */
+static void reach_past(const struct edge *edges, size_t edge_count, const struct edge *roots, size_t root_count,
+                       uint32_t without_roots, uint32_t without, bool reached[MOST])
+{
+    memset(reached, 0, MOST);
+    for (size_t i = 0; i < root_count; i++)
+        reached[roots[i].to] |= !(without_roots >> i & 1) && !(without >> roots[i].to & 1);
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < edge_count; i++)
+            if (reached[edges[i].from] && !(without >> edges[i].to & 1) && !reached[edges[i].to])
+                more = reached[edges[i].to] = true;
+    }
 }
 
 /* Marks all that roots reach when WITHOUT is not there. */
 static void reach(const struct edge *edges, size_t edge_count, const struct edge *roots, size_t root_count,
                   uint32_t without, bool reached[MOST])
 {
-    memset(reached, 0, MOST);
-    for (size_t i = 0; i < root_count; i++)
-        reached[roots[i].to] |= roots[i].to != without;
-    for (bool more = true; more;) {
-        more = false;
-        for (size_t i = 0; i < edge_count; i++)
-            if (reached[edges[i].from] && edges[i].to != without && !reached[edges[i].to])
-                more = reached[edges[i].to] = true;
-    }
+    reach_past(edges, edge_count, roots, root_count, 0, without < MOST ? 1u << without : 0, reached);
 }
 
 static void find(struct world *w, struct ms_dominators *tree)
@@ -193,6 +202,41 @@ static void compare_children(const struct ms_dominators *tree, size_t most)
     }
 }
 
+/* What gets out of reach with some blocks and roots is what they retain together. */
+static void compare_together(const struct world *w, const struct ms_dominators *tree, const struct edge *edges,
+                             size_t edge_count, const struct edge *roots, size_t root_count)
+{
+    const uint32_t chosen = below(1u << MOST) & below(1u << MOST), chosen_roots = below(4) ? 0 : below(1u << MOST_ROOTS);
+    struct ms_together_roots without[MOST_ROOTS];
+    struct ms_together together;
+    uint32_t blocks[MOST], mask = 0;
+    size_t count = 0, without_count = 0;
+    bool all[MOST], left[MOST];
+    for (uint32_t i = 0; i < w->count; i++) {
+        const uint32_t p = chosen >> i & 1 ? ms_dominator_position(tree, &w->scan.heap, w->starts[i]) : 0;
+        mask |= p ? 1u << i : 0;
+        if (p)
+            blocks[count++] = p;
+    }
+    for (size_t i = 0; i < root_count; i++)
+        if (chosen_roots >> i & 1)
+            without[without_count++] = (struct ms_together_roots){ROOT_AT(i) - 8, ROOT_AT(i) + 8};
+    reach(edges, edge_count, roots, root_count, UINT32_MAX, all);
+    reach_past(edges, edge_count, roots, root_count, chosen_roots, mask, left);
+    assert_null(ms_find_together(&w->scan, tree, blocks, count, without, without_count, &together));
+    struct ms_tally lost = {0};
+    for (uint32_t i = 0; i < w->count; i++) {
+        const uint32_t p = ms_dominator_position(tree, &w->scan.heap, w->starts[i]);
+        const bool is_lost = all[i] && !left[i];
+        assert_int_equal(p && ms_together_has(&together, p), is_lost);
+        lost.blocks += is_lost;
+        lost.bytes += is_lost ? ms_block_size(&w->scan.heap, w->starts[i]) : 0;
+    }
+    assert_int_equal(together.all.blocks, lost.blocks);
+    assert_int_equal(together.all.bytes, lost.bytes);
+    ms_together_free(&together);
+}
+
 static int by_from(const void *a, const void *b)
 {
     const struct edge *e = a, *f = b;
@@ -204,8 +248,8 @@ static void test_random_heaps(void **unused)
     (void)unused;
     for (unsigned round = 0; round < 10000; round++) {
         uint32_t count = 1 + below(MOST), granules[MOST];
-        size_t edge_count = below(1 + MOST_EDGES * count / MOST), root_count = below(4);
-        struct edge edges[MOST_EDGES], roots[4];
+        size_t edge_count = below(1 + MOST_EDGES * count / MOST), root_count = below(MOST_ROOTS);
+        struct edge edges[MOST_EDGES], roots[MOST_ROOTS];
         for (uint32_t i = 0; i < count; i++) /* room for every pointer, and some are long */
             granules[i] = MOST_EDGES / 2 + 1 + below(round % 16 ? 8 : 3000);
         for (size_t i = 0; i < edge_count; i++)
@@ -220,6 +264,7 @@ static void test_random_heaps(void **unused)
         find(&w, &tree);
         compare(&w, &tree, edges, edge_count, roots, root_count);
         compare_children(&tree, 1 + round % MOST);
+        compare_together(&w, &tree, edges, edge_count, roots, root_count);
         ms_dominators_free(&tree);
         drop_world(&w);
     }
