@@ -32,6 +32,8 @@ struct ms_go_heap {
     const struct ms_go *go;
     struct ms_scan *scan;                /* owned; its roots are those of Go's collector */
     MS_VECTOR(struct ms_go_span) spans;  /* sorted by address */
+    struct ms_reserve pointer_memory;    /* a uint32_t for each line of the index: words that the collector
+                                            takes for pointers, null ones too; of free slots nothing */
     struct ms_go_functions *functions;   /* owned */
     struct ms_go_goroutines *goroutines; /* owned; ms_root.tid is an index in their list */
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
@@ -49,6 +51,13 @@ void ms_go_heap_free(struct ms_go_heap *heap);
 
 /* The span that holds ADDRESS, or NULL. */
 const struct ms_go_span *ms_go_heap_span(const struct ms_go_heap *heap, uint64_t address);
+
+/* Is the word that begins at GRANULE of the index one that the collector takes for a pointer? */
+static inline bool ms_go_heap_is_pointer(const struct ms_go_heap *heap, uint64_t granule)
+{
+    const uint32_t *map = (const uint32_t *)(const void *)heap->pointer_memory.base;
+    return map[granule / MS_LINE_GRANULES] >> granule % MS_LINE_GRANULES & 1;
+}
 
 /*
  * The type that the allocator has kept of the object that starts at ADDRESS, as the address of its

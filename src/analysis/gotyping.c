@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "goguess.h"
+
 /* src/runtime/sizeclasses.go, 1.17 to 1.26 (src/internal/runtime/gc from 1.25 on): bytes of slots. */
 static const uint16_t classes[] = {
     8,     16,    24,    32,    48,    64,    80,    96,    112,   128,   144,  160,   176,   192,
@@ -28,14 +30,6 @@ static const uint16_t classes[] = {
 #define FRAMES_MAX     200u
 #define PINS_MAX       100u /* those that keep most for nothing; each is looked for in the whole index */
 #define CALLS_MAX      32u
-
-/* A live object. */
-struct object {
-    uint64_t start; /* granule */
-    uint64_t address, size;
-    struct ms_slot *slot;
-    const struct ms_go_span *span; /* or NULL */
-};
 
 static bool find_object(const struct ms_go_typing *g, uint64_t address, struct object *object)
 {
@@ -159,11 +153,12 @@ static bool is_tiny(const struct object *object, uint64_t size)
     return object->size == TINY && object->span && !object->span->scanned && size < TINY;
 }
 
-static void set_tiny(struct ms_go_typing *g, const struct object *object)
+static void set_tiny(struct ms_go_typing *g, const struct object *object, bool guess)
 {
     struct ms_go_claim claim = {.type = g->tiny};
-    if (object->slot->level < MS_LEVEL_VALUE)
-        set(g, object, &claim, 1, MS_LEVEL_VALUE);
+    const unsigned level = guess ? MS_LEVEL_GUESS : MS_LEVEL_VALUE;
+    if (object->slot->level < level)
+        set(g, object, &claim, 1, level);
 }
 
 static unsigned level_of(const struct ms_go_claim *claim)
@@ -254,7 +249,7 @@ static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
     const uint64_t delta = claim->address - object.address, size = claim->type->size;
     const uint64_t count = delta ? 0 : whole_count(&object, claim);
     if (is_tiny(&object, claim->count * size))
-        set_tiny(g, &object);
+        set_tiny(g, &object, claim->guess);
     else if (count && (claim->owner ? owner_agrees(g, &object, claim) : agrees(g, &object, claim->type)))
         compare(g, &object, claim, count, level_of(claim));
     else if (!is_known_inside(g, &object, claim, delta)) {
@@ -347,7 +342,7 @@ static bool is_code(const struct ms_go_typing *g, uint64_t address)
     return false;
 }
 
-static void claim_closure(struct ms_go_typing *g, uint64_t address)
+static void claim_closure(struct ms_go_typing *g, uint64_t address, bool guess)
 {
     struct object object;
     uint64_t code;
@@ -356,7 +351,7 @@ static void claim_closure(struct ms_go_typing *g, uint64_t address)
         return;
     const struct ms_go_claim claim = {.type = closure_type(g, code, object.size)};
     if (claim.type)
-        set(g, &object, &claim, 1, MS_LEVEL_VTABLE);
+        set(g, &object, &claim, 1, guess ? MS_LEVEL_GUESS : MS_LEVEL_VTABLE);
 }
 
 static void claim_structure(struct ms_go_typing *g, const struct ms_type *type, const struct ms_go_type *owner,
@@ -408,7 +403,7 @@ static void claim_pointer(struct ms_go_typing *g, const struct ms_go_type *type,
     else if (link->how == MS_GO_LINK_STRUCTURE && link->to)
         claim_structure(g, link->to, link->owner, pointer, guess);
     else if (link->how == MS_GO_LINK_FUNCTION)
-        claim_closure(g, pointer);
+        claim_closure(g, pointer, guess);
 }
 
 static void claim_directory(struct ms_go_typing *g, const struct ms_go_link *link, uint64_t base, uint64_t pointer,
@@ -477,7 +472,7 @@ static void claim_link(struct ms_go_typing *g, const struct ms_go_link *link, ui
                           words[1], guess);
         break;
     case MS_GO_LINK_FUNCTION:
-        claim_closure(g, pointer);
+        claim_closure(g, pointer, guess);
         break;
     case MS_GO_LINK_DIRECTORY:
         claim_directory(g, link, base, pointer, guess);
@@ -640,7 +635,7 @@ static void seed_piece(struct ms_go_typing *g, const struct ms_frame *frame, con
     else if (link->how == MS_GO_LINK_STRUCTURE && link->to)
         claim_structure(g, link->to, link->owner, local->value, false);
     else if (link->how == MS_GO_LINK_FUNCTION)
-        claim_closure(g, local->value);
+        claim_closure(g, local->value, false);
 }
 
 /* What LOCAL of FRAME claims by those of the roots that lie in it. */
@@ -734,6 +729,31 @@ static struct ms_error *find_all(struct ms_go_typing *g)
     return NULL;
 }
 
+/* --- for guesses ------------------------------------------------------------------------------- */
+
+bool ms_go_find_object(const struct ms_go_typing *g, uint64_t address, struct object *object)
+{
+    return find_object(g, address, object);
+}
+
+uint64_t ms_go_slot_for(uint64_t size)
+{
+    return slot_for(size);
+}
+
+void ms_go_set_guess(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                     uint64_t count)
+{
+    set(g, object, claim, count, MS_LEVEL_GUESS);
+}
+
+ms_result ms_go_settle(struct ms_go_typing *g)
+{
+    return settle(g);
+}
+
+/* --- what is pinned ---------------------------------------------------------------------------- */
+
 static int most_first(const void *a, const void *b)
 {
     const struct ms_pin *p = a, *q = b;
@@ -824,6 +844,7 @@ ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types)
     g->heap = t->scan->go;
     struct ms_error *error = make_types(g, types);
     error = error ? error : find_all(g);
+    error = error ? error : ms_go_guess(g);
     error = error ? error : find_pins(g);
     ms_map_free(&g->sliced);
     ms_vector_free(&g->work);

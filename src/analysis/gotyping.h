@@ -40,6 +40,27 @@ struct ms_go_typing {
     const struct ms_type *text, *tiny; /* bytes of strings; several small values in one slot */
 };
 
+/* A live object. */
+struct object {
+    uint64_t start; /* granule */
+    uint64_t address, size;
+    struct ms_slot *slot;
+    const struct ms_go_span *span; /* or NULL */
+};
+
+/* The live object that ADDRESS lies in. */
+bool ms_go_find_object(const struct ms_go_typing *g, uint64_t address, struct object *object);
+
+/* Bytes of the slot that an allocation of SIZE gets. */
+uint64_t ms_go_slot_for(uint64_t size);
+
+/* OBJECT, of which nothing is known, is guessed to be what CLAIM says, COUNT of them. */
+void ms_go_set_guess(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                     uint64_t count);
+
+/* Follows all that is claimed until nothing is left. */
+ms_result ms_go_settle(struct ms_go_typing *g);
+
 /* Types all that is live; T->go is made. */
 ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types);
 void ms_go_typing_free(struct ms_go_typing *g);

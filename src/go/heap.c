@@ -250,6 +250,7 @@ void ms_go_heap_free(struct ms_go_heap *heap)
         return;
     ms_scan_free(heap->scan);
     ms_vector_free(&heap->spans);
+    ms_reserve_free(&heap->pointer_memory);
     ms_go_goroutines_free(heap->goroutines);
     ms_go_functions_free(heap->functions);
     free(heap);
