@@ -12,6 +12,8 @@ struct ms_go_allocation {
     uint64_t pc;   /* where the call returns to */
     uint64_t type; /* address of the header of the type that the call was given: of a value, of the elements of a
                       slice, of a map or a channel; or of an itab */
+    bool one;      /* it may be of one value */
+    bool many;     /* it may be of the elements of an array */
 };
 
 /* By PC; zero-initialised, freed with ms_vector_free(&list). */

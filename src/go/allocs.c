@@ -15,22 +15,25 @@
 /* ModRM bytes of lea that is relative to the instruction pointer, by register. */
 enum { RAX = 0x05, RBX = 0x1d, RSI = 0x35 };
 
-/* Functions by the beginnings of their names, and the register that has the type (src/runtime/malloc.go, slice.go …). */
-static const struct {
+/* Functions that allocate, and the register that has the type (src/runtime/malloc.go, slice.go …). */
+enum what { ONE = 1, MANY = 2 };
+static const struct known {
     const char *name; /* without "runtime."; with a star it may go on */
-    uint8_t modrm;
+    uint8_t modrm, what;
     uint8_t since, until; /* minor versions; 0: no bound */
 } known[] = {
-    {"newobject", RAX, 0, 0},   {"makeslice", RAX, 0, 0},   {"makeslice64", RAX, 0, 0}, {"makeslicecopy", RAX, 0, 0},
-    {"growslice", RAX, 0, 19},  {"growslice*", RSI, 20, 0}, {"makechan", RAX, 0, 0},    {"makechan64", RAX, 0, 0},
-    {"makemap", RAX, 0, 0},     {"makemap64", RAX, 0, 0},   {"mapassign*", RAX, 0, 0},  {"mallocgc*", RBX, 0, 0},
-    {"convT", RAX, 0, 0},       {"convTnoptr", RAX, 0, 0},  {"convT2E", RAX, 0, 0},     {"convT2Enoptr", RAX, 0, 0},
-    {"convT2I", RAX, 0, 0},     {"convT2Inoptr", RAX, 0, 0}, {"moveSlice", RAX, 26, 0}, {"moveSliceNoCap", RAX, 26, 0},
+    {"newobject", RAX, ONE, 0, 0},       {"makeslice", RAX, MANY, 0, 0},    {"makeslice64", RAX, MANY, 0, 0},
+    {"makeslicecopy", RAX, MANY, 0, 0},  {"growslice", RAX, MANY, 0, 19},   {"growslice*", RSI, MANY, 20, 0},
+    {"moveSlice", RAX, MANY, 26, 0},     {"moveSliceNoCap", RAX, MANY, 26, 0}, {"makechan", RAX, ONE, 0, 0},
+    {"makechan64", RAX, ONE, 0, 0},      {"makemap", RAX, ONE, 0, 0},       {"makemap64", RAX, ONE, 0, 0},
+    {"mapassign*", RAX, ONE, 0, 0},      {"convT", RAX, ONE, 0, 0},         {"convTnoptr", RAX, ONE, 0, 0},
+    {"convT2E", RAX, ONE, 0, 0},         {"convT2Enoptr", RAX, ONE, 0, 0},  {"convT2I", RAX, ONE, 0, 0},
+    {"convT2Inoptr", RAX, ONE, 0, 0},    {"mallocgc*", RBX, ONE | MANY, 0, 0},
 };
 
 struct callee {
     uint64_t entry;
-    uint8_t modrm;
+    const struct known *known;
 };
 
 struct reader {
@@ -45,17 +48,17 @@ static int by_entry(const void *a, const void *b)
     return c->entry < d->entry ? -1 : c->entry > d->entry;
 }
 
-/* The register that the function called NAME has its type in; 0: it allocates nothing. */
-static uint8_t register_of(const char *name, unsigned minor)
+/* The function called NAME; NULL: it allocates nothing. */
+static const struct known *find_known(const char *name, unsigned minor)
 {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const size_t length = strlen(known[i].name);
         const bool open = known[i].name[length - 1] == '*';
         if (minor >= known[i].since && (!known[i].until || minor <= known[i].until) &&
             (open ? strncmp(name, known[i].name, length - 1) == 0 : strcmp(name, known[i].name) == 0))
-            return known[i].modrm;
+            return &known[i];
     }
-    return 0;
+    return NULL;
 }
 
 static struct ms_error *find_callees(struct reader *r)
@@ -70,11 +73,11 @@ static struct ms_error *find_callees(struct reader *r)
                 !ms_go_read_constant(r->functions, function.name, name, sizeof name - 1) ||
                 strncmp(name, PREFIX, prefix) != 0)
                 continue;
-            const uint8_t modrm = register_of(name + prefix, r->functions->go->minor);
-            struct callee *callee = modrm ? ms_vector_add(&r->callees) : NULL;
+            const struct known *is = find_known(name + prefix, r->functions->go->minor);
+            struct callee *callee = is ? ms_vector_add(&r->callees) : NULL;
             if (callee)
-                *callee = (struct callee){function.entry, modrm};
-            else if (modrm)
+                *callee = (struct callee){function.entry, is};
+            else if (is)
                 return ms_error_nomem("the allocations of the code");
         }
     }
@@ -124,10 +127,13 @@ static struct ms_error *look_at(struct reader *r, const uint8_t *bytes, size_t f
         i = (size_t)(call - bytes);
         const uint64_t to = address + i + CALL + (uint64_t)(int64_t)distance_at(call + 1);
         const struct callee *callee = to >= first && to <= last ? find_callee(r, to) : NULL;
-        const uint64_t type = callee ? loaded_before(bytes, i, address + i, callee->modrm) : 0;
+        const uint64_t type = callee ? loaded_before(bytes, i, address + i, callee->known->modrm) : 0;
         struct ms_go_allocation *found = type ? ms_vector_add(&r->to->list) : NULL;
         if (found)
-            *found = (struct ms_go_allocation){address + i + CALL, type};
+            *found = (struct ms_go_allocation){.pc = address + i + CALL,
+                                               .type = type,
+                                               .one = callee->known->what & ONE,
+                                               .many = callee->known->what & MANY};
         else if (type)
             return ms_error_nomem("the allocations of the code");
     }
