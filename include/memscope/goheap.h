@@ -34,6 +34,7 @@ struct ms_go_heap {
     MS_VECTOR(struct ms_go_span) spans;  /* sorted by address */
     struct ms_reserve pointer_memory;    /* a uint32_t for each line of the index: words that the collector
                                             takes for pointers, null ones too; of free slots nothing */
+    uint32_t *page_spans;                /* by page of the index: number of its span + 1, or 0; owned */
     struct ms_go_functions *functions;   /* owned */
     struct ms_go_goroutines *goroutines; /* owned; ms_root.tid is an index in their list */
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
@@ -51,6 +52,13 @@ void ms_go_heap_free(struct ms_go_heap *heap);
 
 /* The span that holds ADDRESS, or NULL. */
 const struct ms_go_span *ms_go_heap_span(const struct ms_go_heap *heap, uint64_t address);
+
+/* The span that GRANULE of the index is in, or NULL. */
+static inline const struct ms_go_span *ms_go_granule_span(const struct ms_go_heap *heap, uint64_t granule)
+{
+    const uint32_t number = heap->page_spans[ms_granule_bytes(&heap->scan->heap, granule) / MS_GO_PAGE];
+    return number ? &heap->spans.items[number - 1] : NULL;
+}
 
 /* Is the word that begins at GRANULE of the index one that the collector takes for a pointer? */
 static inline bool ms_go_heap_is_pointer(const struct ms_go_heap *heap, uint64_t granule)

@@ -20,6 +20,12 @@
 /* Share of bytes that must be without a type before the code is read for guesses. */
 #define UNTYPED_SHARE 200u
 
+/* What an object may be: COUNT of a candidate. */
+struct choice {
+    uint32_t candidate; /* index */
+    uint64_t count;
+};
+
 /* A size of slots with a map of pointers, and those candidates that have both. */
 struct kind {
     uint32_t first, count; /* in `choices` */
@@ -32,7 +38,7 @@ struct guesser {
     struct ms_go_candidates candidates;
     struct ms_map kind_index; /* by slot and hash of the map */
     MS_VECTOR(struct kind) kinds;
-    MS_VECTOR(uint32_t) choices; /* indices of candidates */
+    MS_VECTOR(struct choice) choices;
     uint64_t map[WORDS_LOOKED_AT / 64];
     uint64_t guessed;
     bool failed; /* memory was short */
@@ -89,13 +95,13 @@ static bool make_kind(struct guesser *u, const struct object *object, struct kin
         before = now;
     }
     for (size_t i = 0; any && i < u->candidates.list.count; i++) {
-        if (!count_in(u, &u->candidates.list.items[i], object, kind->last))
-            continue;
-        uint32_t *choice = ms_vector_add(&u->choices);
-        if (!choice)
+        const uint64_t count = count_in(u, &u->candidates.list.items[i], object, kind->last);
+        struct choice *choice = count ? ms_vector_add(&u->choices) : NULL;
+        if (count && !choice)
             return false;
-        *choice = (uint32_t)i;
-        kind->count++;
+        if (choice)
+            *choice = (struct choice){(uint32_t)i, count};
+        kind->count += count != 0;
     }
     return true;
 }
@@ -366,28 +372,29 @@ static bool is_zero(const uint8_t *bytes, uint64_t size)
 }
 
 /* The best of those of KIND that suit. Is it the only one, and is there something that speaks for it? */
-static bool choose(struct guesser *u, const struct object *object, const struct kind *kind, const uint8_t *bytes,
-                   uint64_t size, const struct ms_go_candidate **chosen)
+static bool choose(struct guesser *u, const struct kind *kind, const uint8_t *bytes, uint64_t size,
+                   struct ms_go_claim *claim)
 {
     struct look best = {.u = u};
     bool rival = false, silent = false;
-    for (uint32_t i = 0; i < kind->count; i++) {
-        struct look l = {.u = u, .candidate = &u->candidates.list.items[u->choices.items[kind->first + i]]};
-        const uint64_t count = count_in(u, l.candidate, object, kind->last);
-        if (!count || !suits(&l, bytes, size, count))
+    for (uint32_t i = 0; i < kind->count && !rival; i++) {
+        const struct choice *choice = &u->choices.items[kind->first + i];
+        struct look l = {.u = u, .candidate = &u->candidates.list.items[choice->candidate]};
+        if (!suits(&l, bytes, size, choice->count))
             continue;
-        if (!best.candidate) {
+        rival = best.candidate && l.agreed && best.agreed;
+        silent |= best.candidate && !rival;
+        if (!best.candidate || (!best.agreed && l.agreed)) {
             best = l;
-        } else if (!l.agreed || !best.agreed) {
-            silent = true;
-            best = l.agreed ? l : best;
-        } else {
-            rival = true;
+            claim->count = choice->count;
         }
     }
-    *chosen = best.candidate;
     /* Code that several types share knows only what they have in common; the object is of one of them. */
-    return best.candidate && !strstr(best.candidate->type->name, "go.shape.") && !rival && (!silent || best.typed >= TYPED_ENOUGH) &&
+    if (!best.candidate || strstr(best.candidate->type->name, "go.shape."))
+        return false;
+    claim->type = best.candidate->type;
+    claim->container = best.candidate->container;
+    return !rival && (!silent || best.typed >= TYPED_ENOUGH) &&
            (best.agreed || (kind->changes >= CHANGES_ENOUGH && !is_zero(bytes, size)));
 }
 
@@ -396,16 +403,15 @@ static void guess_object(struct guesser *u, const struct object *object)
     uint8_t bytes[BYTES_LOOKED_AT];
     uint64_t code;
     const uint64_t size = object->size < sizeof bytes ? object->size : sizeof bytes;
-    const struct ms_go_candidate *chosen;
+    struct ms_go_claim claim = {.guess = true};
     const struct kind *kind = kind_of(u, object);
     if (!kind || !kind->count || kind->count > CHOICES_MOST ||
         !ms_image_read(u->g->t->image, object->address, bytes, size))
         return;
     memcpy(&code, bytes, sizeof code);
-    if (is_code(u, code) || !choose(u, object, kind, bytes, size, &chosen))
+    if (is_code(u, code) || !choose(u, kind, bytes, size, &claim))
         return; /* a closure is what its function makes it */
-    const struct ms_go_claim claim = {.type = chosen->type, .container = chosen->container, .guess = true};
-    ms_go_set_guess(u->g, object, &claim, count_in(u, chosen, object, kind->last));
+    ms_go_set_guess(u->g, object, &claim, claim.count);
     u->guessed++;
 }
 

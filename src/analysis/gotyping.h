@@ -37,6 +37,8 @@ struct ms_go_typing {
     struct ms_map closures; /* types by code address and size */
     struct ms_map sliced;   /* arrays of which no slice has all: bytes that slices reach, by start */
     MS_VECTOR(struct ms_pin) pins;
+    const uint8_t *piece; /* of the image, that was last read from: [piece_start, piece_end) of the target */
+    uint64_t piece_start, piece_end;
     const struct ms_type *text, *tiny; /* bytes of strings; several small values in one slot */
 };
 
