@@ -147,8 +147,11 @@ static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_t
         return;
     struct ms_go_work *work = ms_vector_add(&g->work);
     g->t->failed |= !work;
-    if (work)
-        *work = (struct ms_go_work){address, count, type, guess};
+    if (!work)
+        return;
+    *work = (struct ms_go_work){address, count, type, guess};
+    if (address >= g->piece_start && address < g->piece_end)
+        __builtin_prefetch(g->piece + (address - g->piece_start));
 }
 
 /* Only COUNT of the elements that fit are in use; mostly their number has room in the slot itself. */
