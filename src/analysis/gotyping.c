@@ -210,6 +210,8 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
     struct ms_slot *slot = object->slot;
     const struct ms_type *old = ms_slot_type(g->t, slot);
     if (old == claim->type) {
+        if (level < slot->level && claim->guess)
+            return; /* how many there are is not for a guess to say */
         slot->level = level > slot->level ? level : slot->level;
         slot->container |= claim->container;
         /* A header does not tell how many there are; a slice does. */
