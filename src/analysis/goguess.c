@@ -181,6 +181,21 @@ static bool has_pointers_of(const struct guesser *u, const struct object *object
     return true;
 }
 
+/* Is what begins at ADDRESS a closure: does its first word point to where a function begins? */
+static bool is_closure(const struct guesser *u, uint64_t address)
+{
+    struct ms_go_function function;
+    uint64_t code;
+    return ms_image_read_word(u->g->t->image, address, &code) && is_code(u, code) &&
+           ms_go_function_at(u->g->heap->functions, code, &function) && function.entry == code;
+}
+
+/* Is OBJECT what nothing but a map or a channel points to? */
+static bool is_inner(const struct object *object, const struct ms_type *type)
+{
+    return object->slot->container || strncmp(type->name, "map.", 4) == 0;
+}
+
 /* May COUNT values of TYPE be at ADDRESS of OBJECT? */
 static bool may_be_at(struct look *l, const struct object *object, uint64_t address, const struct ms_type *type,
                       uint64_t count)
@@ -193,10 +208,12 @@ static bool may_be_at(struct look *l, const struct object *object, uint64_t addr
     const struct ms_type *known = ms_slot_type(u->g->t, object->slot);
     if (known && known->size && object->slot->level >= MS_LEVEL_GUESS && !object->slot->contested &&
         known != u->g->tiny && !object->slot->partial) {
-        l->typed++;
+        l->typed += is_inner(object, known) ? TYPED_ENOUGH : 1;
         return ms_go_holds_at(&u->g->shapes, known, object->slot->array ? delta % known->size : delta, type) ||
                (known->size == 1 && type->size == 1);
     }
+    if (delta == 0 && is_closure(u, address))
+        return false;
     const struct ms_go_plan *plan = ms_go_plan_of(&u->candidates, type);
     return delta % MS_GO_WORD && plan->known ? !plan->any
                                              : has_pointers_of(u, object, delta / MS_GO_WORD, plan, type->size);
