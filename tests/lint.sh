@@ -4,7 +4,7 @@ set -u
 cd "${SRCDIR:-$(dirname "$0")/..}" || exit 1
 
 # The flow of design, left to right: a public header, and who may include up to it.
-flow="error units memory tops image live capture symbols profile types frames heap blocks graph go gofuncs gostacks goheap goleaks goqueues gotypes gostats gotrace goprofile goselection goescapes names typing known decode stacks leaks gosuspects histogram memstats regions growth heapmap goroutines path processes inspection output tui"
+flow="error units memory tops image live capture symbols profile types frames heap blocks graph go gofuncs goallocs gostacks goheap goleaks goqueues gotypes gostats gotrace goprofile goselection goescapes names typing known decode stacks leaks gosuspects histogram memstats regions growth heapmap goroutines path processes inspection output tui"
 
 # The last header of the flow that each room may include.
 last_of_room()

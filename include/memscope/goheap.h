@@ -41,6 +41,9 @@ struct ms_go_heap {
     const struct ms_go *go;
     struct ms_scan *scan;                /* owned; its roots are those of Go's collector */
     MS_VECTOR(struct ms_go_span) spans;  /* sorted by address */
+    struct ms_reserve pointer_memory;    /* a uint32_t for each line of the index: words that the collector
+                                            takes for pointers, null ones too; of free slots nothing */
+    uint32_t *page_spans;                /* by page of the index: number of its span + 1, or 0; owned */
     struct ms_go_functions *functions;   /* owned */
     struct ms_go_goroutines *goroutines; /* owned; ms_root.tid is an index in their list */
     struct ms_tally live, garbage;       /* slots: allocated, and dead but not yet swept */
@@ -75,6 +78,20 @@ ms_result ms_go_drop_stale(const struct ms_go_heap *heap, const struct ms_image 
 
 /* The span that holds ADDRESS, or NULL. */
 const struct ms_go_span *ms_go_heap_span(const struct ms_go_heap *heap, uint64_t address);
+
+/* The span that GRANULE of the index is in, or NULL. */
+static inline const struct ms_go_span *ms_go_granule_span(const struct ms_go_heap *heap, uint64_t granule)
+{
+    const uint32_t number = heap->page_spans[ms_granule_bytes(&heap->scan->heap, granule) / MS_GO_PAGE];
+    return number ? &heap->spans.items[number - 1] : NULL;
+}
+
+/* Is the word that begins at GRANULE of the index one that the collector takes for a pointer? */
+static inline bool ms_go_heap_is_pointer(const struct ms_go_heap *heap, uint64_t granule)
+{
+    const uint32_t *map = (const uint32_t *)(const void *)heap->pointer_memory.base;
+    return map[granule / MS_LINE_GRANULES] >> granule % MS_LINE_GRANULES & 1;
+}
 
 /*
  * Was the live object that holds ADDRESS allocated since the last collection? One that the collector has marked, or

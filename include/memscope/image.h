@@ -148,6 +148,9 @@ void ms_image_gather(const struct ms_image *image, const uint64_t *addresses, si
 /* Kept bytes of [address, address + length) without a copy, or NULL when they are not in one piece. */
 const uint8_t *ms_image_bytes(const struct ms_image *image, uint64_t address, size_t length);
 
+/* Kept bytes of all that is kept in one piece around ADDRESS, from START to END; NULL when it is not kept. */
+const uint8_t *ms_image_piece(const struct ms_image *image, uint64_t address, uint64_t *start, uint64_t *end);
+
 /* Value of auxiliary vector entry TYPE (AT_…), or 0. */
 uint64_t ms_image_auxv(const struct ms_image *image, uint64_t type);
 

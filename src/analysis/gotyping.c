@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "goclosures.h"
+#include "goguess.h"
 #include "gosync.h"
 #include "memscope/goqueues.h"
 
@@ -25,33 +26,39 @@
 #define PINS_MAX       100u /* those that keep most for nothing; each is looked for in the whole index */
 #define CALLS_MAX      32u
 
-/* A live object. */
-struct object {
-    uint64_t start; /* granule */
-    uint64_t address, size;
-    struct ms_slot *slot;
-    const struct ms_go_span *span; /* or NULL */
-};
+/* The object at START, a granule. */
+static bool object_at(const struct ms_go_typing *g, uint64_t start, struct object *object)
+{
+    object->slot = ms_slot_of(g->t, start);
+    if (!object->slot)
+        return false;
+    object->start = start;
+    object->address = ms_granule_address(g->t->heap, start);
+    object->span = ms_go_granule_span(g->heap, start);
+    object->size = object->span ? object->span->slot - (object->span->header ? HEADER : 0)
+                                : ms_block_size(g->t->heap, start);
+    return true;
+}
 
 static bool find_object(const struct ms_go_typing *g, uint64_t address, struct object *object)
 {
     const struct ms_heap *heap = g->t->heap;
     const struct ms_segment *segment = ms_heap_segment(heap, address);
-    if (!segment)
-        return false;
-    object->start = ms_start_of(heap, ms_address_granule(heap, segment, address));
-    object->slot = ms_slot_of(g->t, object->start);
-    if (!object->slot)
-        return false;
-    object->address = ms_granule_address(heap, object->start);
-    object->size = ms_block_size(heap, object->start);
-    object->span = ms_go_heap_span(g->heap, object->address);
-    return address >= object->address && address - object->address < object->size;
+    return segment && object_at(g, ms_start_of(heap, ms_address_granule(heap, segment, address)), object) &&
+           address >= object->address && address - object->address < object->size;
 }
 
-static bool read_word(const struct ms_go_typing *g, uint64_t address, uint64_t *value)
+static bool read_word(struct ms_go_typing *g, uint64_t address, uint64_t *value)
 {
-    return ms_image_read_word(g->t->image, address, value);
+    if (address < g->piece_start || address >= g->piece_end || g->piece_end - address < sizeof *value) {
+        g->piece = ms_image_piece(g->t->image, address, &g->piece_start, &g->piece_end);
+        if (!g->piece)
+            g->piece_start = g->piece_end = 0;
+        if (!g->piece || g->piece_end - address < sizeof *value)
+            return ms_image_read_word(g->t->image, address, value);
+    }
+    memcpy(value, g->piece + (address - g->piece_start), sizeof *value);
+    return true;
 }
 
 /* --- does it fit? ------------------------------------------------------------------------------ */
@@ -73,6 +80,13 @@ static uint64_t whole_count(const struct ms_go_typing *g, const struct object *o
     return fits(g, object, count * size + claim->extra) ? count : 0;
 }
 
+/* Does the word at OFFSET of OBJECT point to an object? */
+static bool has_target(const struct ms_heap *heap, const struct object *object, uint64_t offset)
+{
+    const uint64_t word = object->start * 2 + ms_bytes_words(heap, offset);
+    return heap->lines[word / (2 * MS_LINE_GRANULES)].pointers >> word % (2 * MS_LINE_GRANULES) & 1;
+}
+
 static bool is_pointer_word(const struct ms_go_shape *shape, uint64_t offset)
 {
     if (ms_go_shape_link(shape, offset))
@@ -91,8 +105,7 @@ static bool agrees(struct ms_go_typing *g, const struct object *object, const st
         return false;
     const uint64_t words = scanned ? object->size / 8 : 0;
     for (uint64_t i = 0; i < words && i < WORDS_LOOKED_AT; i++)
-        if (ms_word_target(heap, object->start * 2 + ms_bytes_words(heap, i * 8)) != MS_NOTHING &&
-            !is_pointer_word(shape, i * 8 % type->size))
+        if (has_target(heap, object, i * 8) && !is_pointer_word(shape, i * 8 % type->size))
             return false;
     return true;
 }
@@ -114,8 +127,20 @@ static void add_work(struct ms_go_typing *g, uint64_t address, const struct ms_t
         return;
     struct ms_go_work *work = ms_vector_add(&g->work);
     g->t->failed |= !work;
-    if (work)
-        *work = (struct ms_go_work){address, count, type, guess};
+    if (!work)
+        return;
+    *work = (struct ms_go_work){address, count, type, guess};
+    if (address >= g->piece_start && address < g->piece_end)
+        __builtin_prefetch(g->piece + (address - g->piece_start));
+}
+
+/* Only COUNT of the elements that fit are in use; mostly their number has room in the slot itself. */
+static void set_partial(struct ms_go_typing *g, const struct object *object, uint64_t count)
+{
+    object->slot->partial = 1;
+    object->slot->at = count < MS_SLOT_AT_MAX ? (unsigned)count & MS_SLOT_AT_MAX : MS_SLOT_AT_MAX;
+    if (count >= MS_SLOT_AT_MAX)
+        g->t->failed |= !ms_map_put(&g->counts, object->start, 0, count);
 }
 
 static void set(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
@@ -128,9 +153,9 @@ static void set(struct ms_go_typing *g, const struct object *object, const struc
     slot->array = count != 1;
     slot->contested = 0;
     slot->at = 0;
-    slot->partial = slot->array && claim->type->size && count != object->size / claim->type->size;
-    if (slot->partial)
-        g->t->failed |= !ms_map_put(&g->counts, object->start, 0, count);
+    slot->partial = 0;
+    if (slot->array && claim->type->size && count != object->size / claim->type->size)
+        set_partial(g, object, count);
     add_work(g, object->address, claim->type, count, level == MS_LEVEL_GUESS);
 }
 
@@ -140,11 +165,12 @@ static bool is_tiny(const struct object *object, uint64_t size)
     return object->size == TINY && object->span && !object->span->scanned && size < TINY;
 }
 
-static void set_tiny(struct ms_go_typing *g, const struct object *object)
+static void set_tiny(struct ms_go_typing *g, const struct object *object, bool guess)
 {
     struct ms_go_claim claim = {.type = g->tiny};
-    if (object->slot->level < MS_LEVEL_VALUE)
-        set(g, object, &claim, 1, MS_LEVEL_VALUE);
+    const unsigned level = guess ? MS_LEVEL_GUESS : MS_LEVEL_VALUE;
+    if (object->slot->level < level)
+        set(g, object, &claim, 1, level);
 }
 
 static unsigned level_of(const struct ms_go_claim *claim)
@@ -164,13 +190,13 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
     struct ms_slot *slot = object->slot;
     const struct ms_type *old = ms_slot_type(g->t, slot);
     if (old == claim->type) {
+        if (level < slot->level && claim->guess)
+            return; /* how many there are is not for a guess to say */
         slot->level = level > slot->level ? level : slot->level;
         slot->container |= claim->container;
         /* A header does not tell how many there are; a slice does. */
-        if (claim->count > 1 && slot->array && !slot->partial && count != object->size / claim->type->size) {
-            slot->partial = 1;
-            g->t->failed |= !ms_map_put(&g->counts, object->start, 0, count);
-        }
+        if (claim->count > 1 && slot->array && !slot->partial && count != object->size / claim->type->size)
+            set_partial(g, object, count);
         return;
     }
     const bool stronger = level > slot->level || (level == slot->level && old == g->tiny);
@@ -235,7 +261,7 @@ static void take(struct ms_go_typing *g, const struct ms_go_claim *claim)
     const uint64_t delta = claim->address - object.address, size = claim->type->size;
     const uint64_t count = delta ? 0 : whole_count(g, &object, claim);
     if (is_tiny(&object, claim->count * size))
-        set_tiny(g, &object);
+        set_tiny(g, &object, claim->guess);
     else if (count && (claim->owner ? owner_agrees(g, &object, claim) : agrees(g, &object, claim->type)))
         compare(g, &object, claim, count, level_of(claim));
     else if (!is_known_inside(g, &object, claim, delta)) {
@@ -330,7 +356,7 @@ static bool is_code(const struct ms_go_typing *g, uint64_t address)
     return false;
 }
 
-static void claim_closure(struct ms_go_typing *g, uint64_t address)
+static void claim_closure(struct ms_go_typing *g, uint64_t address, bool guess)
 {
     struct object object;
     uint64_t code;
@@ -339,7 +365,7 @@ static void claim_closure(struct ms_go_typing *g, uint64_t address)
         return;
     const struct ms_go_claim claim = {.type = closure_type(g, code, object.size)};
     if (claim.type)
-        set(g, &object, &claim, 1, MS_LEVEL_VTABLE);
+        set(g, &object, &claim, 1, guess ? MS_LEVEL_GUESS : MS_LEVEL_VTABLE);
 }
 
 static void claim_structure(struct ms_go_typing *g, const struct ms_type *type, const struct ms_go_type *owner,
@@ -391,7 +417,7 @@ static void claim_pointer(struct ms_go_typing *g, const struct ms_go_type *type,
     else if (link->how == MS_GO_LINK_STRUCTURE && link->to)
         claim_structure(g, link->to, link->owner, pointer, guess);
     else if (link->how == MS_GO_LINK_FUNCTION)
-        claim_closure(g, pointer);
+        claim_closure(g, pointer, guess);
 }
 
 static void claim_directory(struct ms_go_typing *g, const struct ms_go_link *link, uint64_t base, uint64_t pointer,
@@ -460,7 +486,7 @@ static void claim_link(struct ms_go_typing *g, const struct ms_go_link *link, ui
                           words[1], guess);
         break;
     case MS_GO_LINK_FUNCTION:
-        claim_closure(g, pointer);
+        claim_closure(g, pointer, guess);
         break;
     case MS_GO_LINK_DIRECTORY:
         claim_directory(g, link, base, pointer, guess);
@@ -482,30 +508,77 @@ static void claim_link(struct ms_go_typing *g, const struct ms_go_link *link, ui
     }
 }
 
+/* Values are looked at in batches of so many words that point somewhere, whose memory is asked for ahead. */
+#define AHEAD 64u
+
+/* A pointer that is to be looked at. */
+struct ahead {
+    const struct ms_go_link *link;
+    uint64_t base; /* of the value */
+    uint64_t line; /* of what it points to, in the index; MS_NOTHING: not to the heap */
+};
+
+static void look_ahead(struct ms_go_typing *g, struct ahead *a)
+{
+    uint64_t pointer;
+    a->line = MS_NOTHING;
+    if (!read_word(g, a->base + a->link->offset + ms_go_pointer_offset(a->link), &pointer) || !pointer)
+        return;
+    const struct ms_segment *segment = ms_heap_segment(g->t->heap, pointer);
+    if (!segment)
+        return;
+    a->line = ms_address_granule(g->t->heap, segment, pointer) / MS_LINE_GRANULES;
+    __builtin_prefetch(&g->t->heap->lines[a->line]);
+    __builtin_prefetch(&g->t->rank[a->line]);
+}
+
+static void claim_batch(struct ms_go_typing *g, struct ahead *batch, size_t count, bool guess)
+{
+    for (size_t i = 0; i < count; i++)
+        look_ahead(g, &batch[i]);
+    for (size_t i = 0; i < count; i++)
+        if (batch[i].line != MS_NOTHING)
+            __builtin_prefetch(&g->t->slots[g->t->rank[batch[i].line]]);
+    for (size_t i = 0; i < count; i++)
+        claim_link(g, batch[i].link, batch[i].base, guess);
+}
+
 static void drain(struct ms_go_typing *g)
 {
+    struct ahead batch[AHEAD];
     while (g->work.count && !g->t->failed && !g->shapes.failed) {
         const struct ms_go_work work = g->work.items[--g->work.count];
         const struct ms_go_shape *shape = ms_go_shape_of(&g->shapes, work.type);
+        size_t count = 0;
         for (uint64_t i = 0; i < work.count; i++)
-            for (size_t k = 0; k < shape->links.count; k++)
-                claim_link(g, &shape->links.items[k], work.address + i * work.type->size, work.guess);
+            for (size_t k = 0; k < shape->links.count; k++) {
+                batch[count++] = (struct ahead){&shape->links.items[k], work.address + i * work.type->size, 0};
+                if (count == AHEAD) {
+                    claim_batch(g, batch, count, work.guess);
+                    count = 0;
+                }
+            }
+        claim_batch(g, batch, count, work.guess);
     }
 }
 
 /* --- where types come from --------------------------------------------------------------------- */
 
-/* Calls VISIT with each live object. */
-static void each_object(struct ms_go_typing *g, void (*visit)(struct ms_go_typing *g, const struct object *object))
+/* Calls VISIT with each live object of which less is known than LEVEL. */
+static void each_object(struct ms_go_typing *g, unsigned level,
+                        void (*visit)(struct ms_go_typing *g, const struct object *object))
 {
     const struct ms_heap *heap = g->t->heap;
-    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES; l++)
-        for (uint32_t bits = ms_scope_bits(g->t, &heap->lines[l]); bits; bits &= bits - 1) {
+    for (uint64_t l = 0; l < heap->granules / MS_LINE_GRANULES; l++) {
+        const uint32_t all = ms_scope_bits(g->t, &heap->lines[l]);
+        const struct ms_slot *slot = &g->t->slots[g->t->rank[l]];
+        for (uint32_t bits = all; bits; bits &= bits - 1, slot++) {
             struct object object;
-            const uint64_t start = l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits);
-            if (find_object(g, ms_granule_address(heap, start), &object) && object.start == start)
+            if (slot->level < level &&
+                object_at(g, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits), &object))
                 visit(g, &object);
         }
+    }
 }
 
 /* Objects whose finalizers are to run: the runtime has their types. */
@@ -556,10 +629,10 @@ static void seed_pair(struct ms_go_typing *g, uint64_t address)
 
 static void seed_untyped(struct ms_go_typing *g, const struct object *object)
 {
-    if (object->slot->level >= MS_LEVEL_GUESS || !object->span || !object->span->scanned)
+    if (!object->span || !object->span->scanned)
         return;
     for (uint64_t offset = 8; offset + 8 <= object->size; offset += 8)
-        if (ms_word_target(g->t->heap, object->start * 2 + ms_bytes_words(g->t->heap, offset)) != MS_NOTHING)
+        if (has_target(g->t->heap, object, offset))
             seed_pair(g, object->address + offset);
 }
 
@@ -640,7 +713,7 @@ static void seed_piece(struct ms_go_typing *g, const struct ms_frame *frame, con
     else if (link->how == MS_GO_LINK_STRUCTURE && link->to)
         claim_structure(g, link->to, link->owner, local->value, false);
     else if (link->how == MS_GO_LINK_FUNCTION)
-        claim_closure(g, local->value);
+        claim_closure(g, local->value, false);
 }
 
 /* What LOCAL of FRAME claims by those of the roots that lie in it. */
@@ -716,7 +789,7 @@ static struct ms_error *settle(struct ms_go_typing *g)
 /* Facts first; then what looks like an interface in what nothing else has typed. */
 static struct ms_error *find_all(struct ms_go_typing *g)
 {
-    each_object(g, seed_header);
+    each_object(g, MS_LEVEL_VTABLE + 1, seed_header);
     seed_finalized(g);
     MS_TRY(settle(g));
     if (g->t->scope == MS_TYPE_ALL)
@@ -730,12 +803,32 @@ static struct ms_error *find_all(struct ms_go_typing *g)
     uint64_t before = 0, typed = typed_blocks(g->t);
     for (unsigned round = 0; round < ROUNDS_MAX && typed != before; round++) {
         before = typed;
-        each_object(g, seed_untyped);
+        each_object(g, MS_LEVEL_GUESS, seed_untyped);
         MS_TRY(settle(g));
         typed = typed_blocks(g->t);
     }
     return NULL;
 }
+
+/* --- for guesses ------------------------------------------------------------------------------- */
+
+bool ms_go_find_object(const struct ms_go_typing *g, uint64_t address, struct object *object)
+{
+    return find_object(g, address, object);
+}
+
+void ms_go_set_guess(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                     uint64_t count)
+{
+    set(g, object, claim, count, MS_LEVEL_GUESS);
+}
+
+ms_result ms_go_settle(struct ms_go_typing *g)
+{
+    return settle(g);
+}
+
+/* --- what is pinned ---------------------------------------------------------------------------- */
 
 static int most_first(const void *a, const void *b)
 {
@@ -827,6 +920,7 @@ ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types)
     g->heap = t->scan->go;
     struct ms_error *error = make_types(g, types);
     error = error ? error : find_all(g);
+    error = error ? error : ms_go_guess(g);
     error = error ? error : find_pins(g);
     ms_map_free(&g->sliced);
     ms_vector_free(&g->work);
@@ -860,8 +954,10 @@ struct ms_block_type ms_go_block_type(const struct ms_typing *t, const struct ms
                     : slot->level == MS_LEVEL_VTABLE                 ? MS_BY_HEADER
                     : slot->container                                ? MS_BY_CONTAINER
                                                                      : MS_BY_POINTER;
-    const uint64_t *count = slot->partial ? ms_map_get(&t->go->counts, start, 0) : NULL;
+    const uint64_t *count = slot->partial && slot->at == MS_SLOT_AT_MAX ? ms_map_get(&t->go->counts, start, 0) : NULL;
     if (slot->array && what.type->size)
-        what.count = count ? *count : ms_block_size(t->heap, start) / what.type->size;
+        what.count = count           ? *count
+                     : slot->partial ? slot->at
+                                     : ms_block_size(t->heap, start) / what.type->size;
     return what;
 }

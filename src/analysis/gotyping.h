@@ -37,11 +37,31 @@ struct ms_go_typing {
     struct ms_map closures; /* types by code address and size */
     struct ms_map sliced;   /* arrays of which no slice has all: bytes that slices reach, by start */
     MS_VECTOR(struct ms_pin) pins;
+    const uint8_t *piece; /* of the image, that was last read from: [piece_start, piece_end) of the target */
+    uint64_t piece_start, piece_end;
     const struct ms_type *text, *tiny; /* bytes of strings; several small values in one slot */
 };
 
 /* gostatics.c: adds what variables point to in the program's data to the variables of its types. */
 struct ms_error *ms_go_find_statics(struct ms_go_typing *g);
+
+/* A live object. */
+struct object {
+    uint64_t start; /* granule */
+    uint64_t address, size;
+    struct ms_slot *slot;
+    const struct ms_go_span *span; /* or NULL */
+};
+
+/* The live object that ADDRESS lies in. */
+bool ms_go_find_object(const struct ms_go_typing *g, uint64_t address, struct object *object);
+
+/* OBJECT, of which nothing is known, is guessed to be what CLAIM says, COUNT of them. */
+void ms_go_set_guess(struct ms_go_typing *g, const struct object *object, const struct ms_go_claim *claim,
+                     uint64_t count);
+
+/* Follows all that is claimed until nothing is left. */
+ms_result ms_go_settle(struct ms_go_typing *g);
 
 /* Types all that is live; T->go is made. */
 ms_result ms_go_find_types(struct ms_typing *t, struct ms_types *types);

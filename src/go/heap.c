@@ -10,16 +10,8 @@
 
 static const struct ms_go_span *find_span(const struct ms_go_heap *heap, uint64_t address)
 {
-    size_t low = 0, high = heap->spans.count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (heap->spans.items[middle].end <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    const struct ms_go_span *span = low < heap->spans.count ? &heap->spans.items[low] : NULL;
-    return span && span->start <= address ? span : NULL;
+    const struct ms_segment *segment = ms_heap_segment(&heap->scan->heap, address);
+    return segment ? ms_go_granule_span(heap, ms_address_granule(&heap->scan->heap, segment, address)) : NULL;
 }
 
 const struct ms_go_span *ms_go_heap_span(const struct ms_go_heap *heap, uint64_t address)
@@ -138,12 +130,35 @@ static struct ms_error *add_segments(struct ms_go_builder *b, const struct segme
     return NULL;
 }
 
+/* Spans are whole pages of the heap, and segments begin with one in the index. */
+static struct ms_error *index_spans(struct ms_go_heap *heap)
+{
+    const struct ms_heap *h = &heap->scan->heap;
+    const uint64_t pages = ms_granule_bytes(h, h->granules) / MS_GO_PAGE + 1;
+    heap->page_spans = calloc(pages, sizeof *heap->page_spans);
+    if (!heap->page_spans)
+        return ms_error_nomem("the Go heap");
+    for (size_t i = 0; i < heap->spans.count; i++) {
+        const struct ms_go_span *span = &heap->spans.items[i];
+        const struct ms_segment *segment = ms_heap_segment(h, span->start);
+        if (!segment)
+            continue;
+        const uint64_t first =
+            ms_granule_bytes(h, ms_address_granule(h, segment, span->start)) / MS_GO_PAGE;
+        for (uint64_t k = 0; k < (span->end - span->start) / MS_GO_PAGE && first + k < pages; k++)
+            heap->page_spans[first + k] = (uint32_t)i + 1;
+    }
+    return NULL;
+}
+
 static struct ms_error *make_index(struct ms_go_builder *b)
 {
     struct segments segments = {.bytes = 0};
     struct ms_error *error = find_segments(b, &segments);
     if (!error)
         error = add_segments(b, &segments);
+    if (!error)
+        error = index_spans(b->heap);
     ms_vector_free(&segments.list);
     if (!error)
         error = ms_go_read_slots(b);
@@ -279,6 +294,8 @@ void ms_go_heap_free(struct ms_go_heap *heap)
     ms_scan_free(heap->scan);
     ms_vector_free(&heap->spans);
     ms_vector_free(&heap->finalizable);
+    ms_reserve_free(&heap->pointer_memory);
+    free(heap->page_spans);
     ms_go_goroutines_free(heap->goroutines);
     ms_go_functions_free(heap->functions);
     free(heap);

@@ -367,7 +367,9 @@ static void put_target(struct ms_heap *heap, uint64_t index, uint64_t target)
 static void read_line(struct reader *r, struct ms_heap *heap, struct ms_line *line, uint32_t map,
                       const uint64_t *words)
 {
+    uint32_t *maps = (uint32_t *)(void *)r->b->heap->pointer_memory.base;
     line->first = (uint32_t)r->index;
+    maps[line - heap->lines] = map;
     for (; map; map &= map - 1) {
         unsigned i = (unsigned)__builtin_ctz(map);
         uint64_t target = words[i] ? ms_go_target(heap, words[i]) : MS_NOTHING;
@@ -431,6 +433,8 @@ static struct ms_error *read_all(struct reader *r)
     r->piece = malloc(PIECE);
     if (!r->piece)
         return ms_error_nomem("the Go heap");
+    MS_TRY(ms_reserve(&r->b->heap->pointer_memory, heap->scan->heap.granules / MS_LINE_GRANULES * sizeof(uint32_t),
+                      "the pointers of the Go heap"));
     for (size_t i = 0; i < heap->spans.count; i++) {
         const struct ms_go_span *span = &heap->spans.items[i];
         if (span->manual || !span->scanned)

@@ -384,6 +384,17 @@ const uint8_t *ms_image_bytes(const struct ms_image *image, uint64_t address, si
     return run->bytes + (address - run->start);
 }
 
+const uint8_t *ms_image_piece(const struct ms_image *image, uint64_t address, uint64_t *start, uint64_t *end)
+{
+    const struct ms_region *region = ms_image_region(image, address);
+    const struct ms_run *run = region ? run_at(region, address) : NULL;
+    if (!run || !run->bytes)
+        return NULL;
+    *start = run->start;
+    *end = run->end;
+    return run->bytes;
+}
+
 uint64_t ms_image_auxv(const struct ms_image *image, uint64_t type)
 {
     for (size_t i = 0; i < image->auxv_count; i++)
