@@ -7,6 +7,14 @@
 #include "memscope/capture.h"
 #include "memscope/goheap.h"
 
+/* By enum ms_root_kind. */
+static const char *const root_names[MS_ROOT_KINDS] = {
+    [MS_ROOT_DATA] = "data",           [MS_ROOT_STACK] = "stack",         [MS_ROOT_REGISTER] = "register",
+    [MS_ROOT_ANON] = "anonymous map",  [MS_ROOT_SHARED] = "shared map",   [MS_ROOT_KERNEL] = "kernel",
+    [MS_ROOT_GOROUTINE] = "goroutine", [MS_ROOT_FINALIZER] = "finalizer", [MS_ROOT_RUNTIME] = "runtime",
+    [MS_ROOT_DTV] = "thread-local storage",
+};
+
 static double now_ms(void)
 {
     struct timespec time;
@@ -74,7 +82,7 @@ static void print_all(const struct ms_go_heap *go)
     for (size_t i = 0; i < go->scan->root_count; i++, comma = ", ") {
         const struct ms_root *root = &go->scan->roots[i];
         const bool stack = root->kind == MS_ROOT_GOROUTINE;
-        printf("%s[\"%s\", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "]", comma, ms_root_names[root->kind],
+        printf("%s[\"%s\", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "]", comma, root_names[root->kind],
                stack ? go->goroutines->list.items[root->tid].id : 0, root->address,
                ms_granule_address(heap, root->target / 2));
     }
