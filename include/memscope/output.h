@@ -28,6 +28,7 @@ struct ms_view {
     bool color;   /* already decided */
     bool verbose;
     bool quiet;
+    const char *go; /* release of Go that the target runs on, "1.26.8", or NULL */
 };
 
 /* Decimal with thousands separated by commas; BUFFER of at least 32 bytes is returned. */

@@ -161,6 +161,7 @@ ms_result ms_report_write(const struct ms_common *common, const struct ms_sessio
         .color = ms_wants_color(common->color, file.file),
         .verbose = common->verbose,
         .quiet = common->quiet,
+        .go = session && session->go ? ms_go_release(session->go) : NULL,
     };
     return close_report(&file, write(&view, session, options, report));
 }

@@ -92,8 +92,9 @@ void ms_write_type(FILE *out, const char *type, enum ms_evidence by)
 }
 
 /* "process 123 (/usr/bin/foo), 4 threads, glibc 2.36" */
-static void write_target(FILE *out, const struct ms_image *image, const struct ms_heap *heap)
+static void write_target(const struct ms_view *view, const struct ms_image *image, const struct ms_heap *heap)
 {
+    FILE *out = view->out;
     char count[32];
     ms_write_name(out, image->origin ? image->origin : "target");
     if (image->exe && *image->exe) {
@@ -103,6 +104,10 @@ static void write_target(FILE *out, const struct ms_image *image, const struct m
     }
     fprintf(out, ", %s thread%s", ms_count_text(image->thread_count, count),
             image->thread_count == 1 ? "" : "s");
+    if (view->go && strncmp(heap->description, "Go ", 3) != 0) {
+        fputs(", Go ", out);
+        ms_write_name(out, view->go);
+    }
     if (*heap->description) {
         fputs(", ", out);
         ms_write_name(out, heap->description);
@@ -145,7 +150,7 @@ void ms_write_footer(const struct ms_view *view, const struct ms_image *image,
                      const struct ms_heap *heap, bool complete)
 {
     putc('\n', view->out);
-    write_target(view->out, image, heap);
+    write_target(view, image, heap);
     write_pause(view->out, image, complete);
     write_warnings(view, image, complete);
 }
