@@ -116,15 +116,11 @@ struct ms_type_go_marks ms_type_go_marks(struct ms_types *t, const struct ms_typ
     return (struct ms_type_go_marks){0};
 }
 
-ms_result ms_types_add_variable(struct ms_types *t, const char *name, const char *unit,
-                                const struct ms_type *type, uint64_t address)
+bool ms_types_known(struct ms_types *t, uint64_t address)
 {
     (void)t;
-    (void)name;
-    (void)unit;
-    (void)type;
     (void)address;
-    return NULL;
+    return false;
 }
 
 ms_result ms_add_frame(struct ms_types *t, uint64_t pc, uint64_t sp, uint64_t cfa, struct ms_stack *stack)
