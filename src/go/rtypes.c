@@ -22,12 +22,16 @@
 #define GROUPS_INDIRECT_KEY      (1u << 2)
 #define GROUPS_INDIRECT_ELEMENT  (1u << 3)
 /* Flags of a name; then its length as a varint and its bytes. */
+#define NAME_TAG       (1u << 1) /* a tag follows, in the same way */
 #define NAME_HEAD_MOST 4u
 
 #define NAME_MOST   4096u
 #define FIELDS_MOST 65536u
 #define SIZE_MOST   (1ull << 46)
 #define DEPTH_MOST  32u /* pointers and arrays one on another */
+/* Types that the program has made by package reflect: fields of one, and those that were looked at in vain. */
+#define REFLECTED_FIELDS_MOST 512u
+#define REJECTED              4096u
 
 struct layout {
     struct ms_go_place size, flags, kind, name, self;
@@ -122,6 +126,7 @@ struct ms_go_types {
     struct entry *by_header[BUCKETS], *by_id[BUCKETS], *by_name[BUCKETS], *by_structure[BUCKETS]; /* chains */
     MS_VECTOR(struct entry *) all;                                                                /* owned */
     const struct ms_type *word, *byte, *pointer; /* int, uint8, unsafe.Pointer */
+    uint64_t rejected[REJECTED];                 /* headers that are none, by address */
     unsigned depth;
     bool failed; /* memory was short */
 };
@@ -153,17 +158,16 @@ static const struct ms_go_module *module_of(const struct ms_go_types *t, uint64_
     return NULL;
 }
 
-/* The name that is encoded at ADDRESS (internal/abi/type.go: Name); owned by the caller, or NULL.
- */
-static char *read_name(const struct ms_go_types *t, uint64_t address)
+/* The text behind a byte of flags at ADDRESS, or behind another text; END gets the address behind it. Or NULL. */
+static char *read_text(const struct ms_go_types *t, uint64_t address, uint64_t *end)
 {
     uint8_t head[NAME_HEAD_MOST];
     uint64_t length = 0;
-    unsigned i = 1;
-    if (!module_of(t, address) || !ms_image_read(t->go->image, address, head, sizeof head))
+    unsigned i = 0;
+    if (!ms_image_read(t->go->image, address, head, sizeof head))
         return NULL;
     for (unsigned shift = 0;; i++, shift += 7) {
-        if (i == NAME_HEAD_MOST)
+        if (i == NAME_HEAD_MOST - 1)
             return NULL;
         length |= (uint64_t)(head[i] & 0x7f) << shift;
         if (!(head[i] & 0x80))
@@ -175,7 +179,16 @@ static char *read_name(const struct ms_go_types *t, uint64_t address)
         return NULL;
     }
     text[length] = '\0';
+    *end = address + i + 1 + length;
     return text;
+}
+
+/* The name that is encoded at ADDRESS (internal/abi/type.go: Name); owned by the caller, or NULL.
+ */
+static char *read_name(const struct ms_go_types *t, uint64_t address)
+{
+    uint64_t end;
+    return module_of(t, address) ? read_text(t, address + 1, &end) : NULL;
 }
 
 static bool get(const struct ms_go_types *t, uint64_t address, struct ms_go_place place, uint64_t *value)
@@ -237,6 +250,118 @@ static char *long_name(const struct ms_go_types *t, uint64_t header, enum ms_go_
     if (!path || !*path || asprintf(&text, "%s%s", path, dot) < 0)
         return NULL;
     return text;
+}
+
+/* --- types that the program has made -----------------------------------------------------------
+ */
+
+static void write_field(struct ms_go_types *t, FILE *out, uint64_t name_at, const struct ms_type *type)
+{
+    uint8_t flags = 0;
+    uint64_t end = 0;
+    ms_auto_free char *name = read_text(t, name_at + 1, &end);
+    ms_image_read(t->go->image, name_at, &flags, 1);
+    fprintf(out, " %s %s", name ? name : "_", type->name);
+    ms_auto_free char *tag = name && flags & NAME_TAG ? read_text(t, end, &end) : NULL;
+    if (!tag)
+        return;
+    fputs(" \"", out);
+    for (const char *c = tag; *c; c++)
+        fprintf(out, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+    fputc('"', out);
+}
+
+/* "struct { A int; B *main.node }" of the FIELDS at a header; false: they are none, of a type of SIZE bytes. */
+static bool write_struct(struct ms_go_types *t, FILE *out, uint64_t header, uint64_t size)
+{
+    struct ms_go_slice fields;
+    uint64_t behind = 0;
+    if (!ms_go_get_slice(t->go, header, t->layout.fields, &fields) || fields.length > REFLECTED_FIELDS_MOST ||
+        fields.length > fields.capacity || !t->layout.field.size)
+        return false;
+    fputs("struct {", out);
+    for (uint64_t i = 0; i < fields.length; i++) {
+        const uint64_t field = fields.data + i * t->layout.field.size;
+        uint64_t name, type, offset;
+        if (!get(t, field, t->layout.field_name, &name) || !get(t, field, t->layout.field_type, &type) ||
+            !get(t, field, t->layout.field_offset, &offset))
+            return false;
+        offset >>= t->go->minor < 19; /* the lowest bit says that it is embedded */
+        const struct ms_go_type *of = ms_go_type_at(t, type);
+        if (!of || offset < behind || offset > size || of->type->size > size - offset)
+            return false;
+        behind = offset + of->type->size;
+        fputs(i ? ";" : "", out);
+        write_field(t, out, name, of->type);
+    }
+    fputs(fields.length ? " }" : "}", out);
+    return true;
+}
+
+/* The name that a header without one in a module has: it is made of those of its parts. False: these are none. */
+static bool write_reflected(struct ms_go_types *t, FILE *out, uint64_t header, enum ms_go_kind kind, uint64_t size)
+{
+    const struct layout *l = &t->layout;
+    const struct ms_go_place element_at = kind == MS_GO_POINTER ? l->pointer_element
+                                          : kind == MS_GO_SLICE ? l->slice_element
+                                          : kind == MS_GO_ARRAY ? l->array_element
+                                          : kind == MS_GO_CHAN  ? l->channel_element
+                                                                : l->element;
+    uint64_t element, key, count;
+    if (kind == MS_GO_STRUCT)
+        return write_struct(t, out, header, size);
+    const struct ms_go_type *of = get(t, header, element_at, &element) ? ms_go_type_at(t, element) : NULL;
+    const struct ms_go_type *by = NULL;
+    if (!of)
+        return false;
+    switch (kind) {
+    case MS_GO_POINTER:
+        fprintf(out, "*%s", of->type->name);
+        return size == 8;
+    case MS_GO_SLICE:
+        fprintf(out, "[]%s", of->type->name);
+        return size == 24;
+    case MS_GO_CHAN:
+        fprintf(out, "chan %s", of->type->name);
+        return size == 8;
+    case MS_GO_ARRAY:
+        if (!get(t, header, l->array_length, &count) || (of->type->size && count > SIZE_MOST / of->type->size))
+            return false;
+        fprintf(out, "[%llu]%s", (unsigned long long)count, of->type->name);
+        return size == count * of->type->size;
+    case MS_GO_MAP:
+        by = get(t, header, l->key, &key) ? ms_go_type_at(t, key) : NULL;
+        if (by)
+            fprintf(out, "map[%s]%s", by->type->name, of->type->name);
+        return by && size == 8;
+    default:
+        return false;
+    }
+}
+
+/*
+ * The name of the type whose header the program has made in its heap (reflect.StructOf() and the like); NULL: there is
+ * none. Anything may be there, so all of it must be right: such types have no name, and number what they are called
+ * from -1 down (runtime.reflectOffs).
+ */
+static char *reflected_name(struct ms_go_types *t, uint64_t header, enum ms_go_kind kind, uint64_t size,
+                            unsigned flags)
+{
+    uint64_t *rejected = &t->rejected[bucket_of(header) % REJECTED], number;
+    char *text = NULL;
+    size_t length = 0;
+    if (flags & FLAG_NAMED || *rejected == header || !get(t, header, t->layout.name, &number) ||
+        (int32_t)(uint32_t)number >= 0)
+        return NULL;
+    FILE *out = open_memstream(&text, &length);
+    if (!out)
+        return NULL;
+    const bool sound = write_reflected(t, out, header, kind, size);
+    if (fclose(out) == 0 && sound && length <= NAME_MOST)
+        return text;
+    *rejected = header;
+    free(text);
+    return NULL;
 }
 
 /* --- the tables --------------------------------------------------------------------------------
@@ -350,7 +475,9 @@ static void fill_structure(struct ms_go_types *t, const struct ms_go_type *what)
         struct ms_member *m = of && offset <= what->type->size ? ms_vector_add(&members) : NULL;
         if (!m)
             continue;
-        *m = (struct ms_member){.name = read_name(t, name), .type = of, .offset = offset};
+        uint64_t end;
+        char *text = module_of(t, what->header) ? read_name(t, name) : read_text(t, name + 1, &end);
+        *m = (struct ms_member){.name = text, .type = of, .offset = offset};
     }
     ms_type_set_members(t->types, what->type, members.items, members.count);
     for (size_t i = 0; i < members.count; i++)
@@ -654,11 +781,13 @@ static bool is_taken(const struct ms_go_types *t, const char *name)
 static struct entry *read_type(struct ms_go_types *t, uint64_t header)
 {
     uint64_t size, kind, flags;
-    if (header % 8 || !module_of(t, header) || !get(t, header, t->layout.size, &size) ||
-        !get(t, header, t->layout.kind, &kind) || !get(t, header, t->layout.flags, &flags) || size > SIZE_MOST ||
-        (kind & KIND_MASK) == 0 || (kind & KIND_MASK) >= MS_GO_KINDS)
+    if (header % 8 || !header || !get(t, header, t->layout.size, &size) || !get(t, header, t->layout.kind, &kind) ||
+        !get(t, header, t->layout.flags, &flags) || size > SIZE_MOST || (kind & KIND_MASK) == 0 ||
+        (kind & KIND_MASK) >= MS_GO_KINDS)
         return NULL;
-    ms_auto_free char *name = type_name(t, header, (unsigned)flags);
+    ms_auto_free char *name = module_of(t, header)
+                                  ? type_name(t, header, (unsigned)flags)
+                                  : reflected_name(t, header, kind & KIND_MASK, size, (unsigned)flags);
     struct entry *e = name ? add_entry(t, header) : NULL;
     if (!e)
         return NULL;

@@ -1,6 +1,7 @@
 /* What keeps memory of a Go program alive by habit: as a sentence for all views, as text and JSON. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "escape.h"
 #include "json.h"
@@ -19,7 +20,8 @@ static void write_timers(FILE *out, const struct ms_go_suspect *s)
         [MS_GO_TIMER_TICKER] = "time.NewTicker",   [MS_GO_TIMER_SLEEP] = "time.Sleep",
         [MS_GO_TIMER_OTHER] = "the runtime",
     };
-    fprintf(out, " timers (%s", makers[s->timer]);
+    const bool deadline = s->function && !strncmp(s->function, "context.", 8);
+    fprintf(out, " timers (%s%s", deadline ? "deadlines of contexts: " : "", makers[s->timer]);
     if (s->function && (s->timer == MS_GO_TIMER_FUNCTION || s->timer == MS_GO_TIMER_OTHER))
         fprintf(out, " of %s", s->function);
     fputs(") keep", out);

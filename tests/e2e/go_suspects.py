@@ -162,8 +162,12 @@ def test_ways_through_functions(version):
 
 @cases(*golang.versions())
 def test_ways_through_structures(version):
-    """Maps for several goroutines, channels."""
+    """Maps for several goroutines, channels; types that the program makes while it runs."""
     check_ways(version, "structures", ["any"])
+    with start(version, "structures", "-ldflags=-s -w") as target:
+        address, name = target.truth.note("made").split(" ", 1)
+        run = memscope("path", "-j", str(target.pid), address, expect=(0,))
+        check_equal(json.loads(run.out)["path"]["block"]["type"], name, "what reflection has made")
 
 
 @cases(golang.versions()[-1])

@@ -161,5 +161,15 @@ def lost_by_c():
         check_equal(report("leaks", target)["groups"][0]["blocks"], blocks, "what leaks says")
 
 
+@cases(VERSIONS[-1])
+def kept(version):
+    """Above what retains most stands what timers keep."""
+    target = Target([golang.go_program("suspects", version), "timers"])
+    with Browser(target, size=(140, 40)) as browser:
+        screen = browser.view(4)
+        wanted = "%s timers (time.AfterFunc of main.(*session).expire) keep" % format(int(target.truth.note("count")), ",")
+        check(wanted in screen, "no %s in\n%s" % (wanted, screen))
+
+
 if __name__ == "__main__":
     sys.exit(harness.main())
