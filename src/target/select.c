@@ -51,14 +51,18 @@ static void leave_out(struct ms_image *image, const struct ms_spans *left_out)
     }
 }
 
-/* Cuts REGION, which is left out, into TO where SPANS lie that are not; returns how many pieces it is in. */
-static size_t cut(const struct ms_region *region, const struct ms_span *spans, size_t count, struct ms_region *to)
+/*
+ * Cuts REGION, which is left out, into TO where SPANS, from the one numbered FIRST on, lie that are not; returns how
+ * many pieces it is in.
+ */
+static size_t cut(const struct ms_region *region, const struct ms_spans *spans, size_t first, struct ms_region *to)
 {
     size_t pieces = 0;
     uint64_t at = region->start;
-    for (size_t i = 0; i < count && spans[i].start < region->end; i++) {
-        const uint64_t start = spans[i].start > at ? spans[i].start : at;
-        const uint64_t end = spans[i].end < region->end ? spans[i].end : region->end;
+    for (size_t i = first; i < spans->list.count && spans->list.items[i].start < region->end; i++) {
+        const struct ms_span *span = &spans->list.items[i];
+        const uint64_t start = span->start > at ? span->start : at;
+        const uint64_t end = span->end < region->end ? span->end : region->end;
         if (end <= start)
             continue;
         if (start > at) {
@@ -90,7 +94,7 @@ static struct ms_error *cut_out(struct ms_image *image, const struct ms_spans *s
         while (next < spans->list.count && spans->list.items[next].end <= region->start)
             next++;
         if (region->left_out)
-            count += cut(region, spans->list.items + next, spans->list.count - next, regions + count);
+            count += cut(region, spans, next, regions + count);
         else
             regions[count++] = *region;
     }
