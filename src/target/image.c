@@ -262,14 +262,19 @@ static bool page_is_there(const struct ms_image_source *source, const struct ms_
     return state == MS_PAGE_THERE || state == MS_PAGE_SWAPPED;
 }
 
-/* In the stop, for a selection: what is kept is read from there, what is left out gets kept. */
+/*
+ * For a selection: what is kept is read from there, what is left out gets kept. Before the stop all that is anonymous
+ * counts as left out: a region may still merge with one that is.
+ */
 static bool may_choose(struct ms_image_source *source, const struct ms_region *region, uint64_t address)
 {
+    const bool left_out = source->running ? region->kind == MS_REGION_ANON : region->left_out;
     const uint64_t page = address & ~(uint64_t)(MS_PAGE - 1);
-    if (!source->budget || source->touched.count >= source->touched_most)
+    if (!source->budget || (left_out && !source->direct))
         return false;
     source->budget--;
-    if (!region->left_out || (source->touched.count && source->touched.items[source->touched.count - 1] == page))
+    source->direct -= left_out;
+    if (!left_out || (source->touched.count && source->touched.items[source->touched.count - 1] == page))
         return true;
     uint64_t *touched = ms_vector_add(&source->touched);
     if (touched)

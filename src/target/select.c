@@ -10,9 +10,8 @@
 /* Reads of pages in the stop: of each page that was known before it several, and of others. */
 #define READS_OF_PAGE 32u
 #define READS_MORE    (1u << 18)
-/* Pages that choose() may ask for one by one in the stop, and before it. */
-#define TOUCHED_MOST (1u << 16)
-#define LOOK_MOST    (1u << 24)
+/* … of which so many may be in regions left out: each is a system call or two. */
+#define DIRECT_READS (1u << 16)
 
 static int by_start(const void *a, const void *b)
 {
@@ -106,12 +105,12 @@ static struct ms_error *cut_out(struct ms_image *image, const struct ms_spans *s
 
 /* What choose() reads and asks for. */
 static struct ms_error *choose(const struct ms_selection *selection, struct ms_image *image, uint64_t budget,
-                               size_t touched_most, struct ms_spans *spans)
+                               uint64_t direct, struct ms_spans *spans)
 {
     struct ms_image_source *source = image->source;
     source->touched.count = 0;
     source->budget = budget;
-    source->touched_most = touched_most;
+    source->direct = direct;
     source->choosing = true;
     struct ms_error *error = selection->choose(selection->self, image, spans);
     source->choosing = false;
@@ -139,7 +138,7 @@ ms_result ms_selection_look(struct ms_selection *selection, struct ms_image *ima
 {
     tidy(&selection->left_out, 0);
     leave_out(image, &selection->left_out);
-    MS_TRY(choose(selection, image, UINT64_MAX, LOOK_MOST, &selection->first));
+    MS_TRY(choose(selection, image, UINT64_MAX, UINT64_MAX, &selection->first));
     const long resident = ms_proc_status(image->pid, "RssAnon:"); /* KiB */
     *pays = resident > 0 && known_bytes(selection) < ((uint64_t)resident << 10) / 4 * 3;
     return NULL;
@@ -161,7 +160,7 @@ ms_result ms_select_more(struct ms_image *image, const struct ms_selection *sele
 {
     struct ms_spans spans = {{0}};
     const uint64_t known = known_bytes(selection) / MS_PAGE;
-    struct ms_error *error = choose(selection, image, READS_MORE + READS_OF_PAGE * known, TOUCHED_MOST, &spans);
+    struct ms_error *error = choose(selection, image, READS_MORE + READS_OF_PAGE * known, DIRECT_READS, &spans);
     if (!error)
         error = cut_out(image, &spans);
     ms_vector_free(&spans.list);
