@@ -10,7 +10,7 @@
 /* Reads of pages in the stop: of each page that was known before it several, and of others. */
 #define READS_OF_PAGE 32u
 #define READS_MORE    (1u << 18)
-/* … of which so many may be in regions left out: each is a system call or two. */
+/* … of which so many may be in regions left out, one after another. */
 #define DIRECT_READS (1u << 16)
 
 static int by_start(const void *a, const void *b)
@@ -111,6 +111,7 @@ static struct ms_error *choose(const struct ms_selection *selection, struct ms_i
     source->touched.count = 0;
     source->budget = budget;
     source->direct = direct;
+    source->chosen_page = UINT64_MAX;
     source->choosing = true;
     struct ms_error *error = selection->choose(selection->self, image, spans);
     source->choosing = false;
