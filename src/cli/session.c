@@ -87,7 +87,9 @@ void ms_session_warn_missed(struct ms_session *session)
     if (!missed)
         return;
     session->image->incomplete = true;
-    ms_image_warn(session->image, "%llu times something was to be read that had not been copied",
+    ms_image_warn(session->image,
+                  "%llu times memory was asked for that had not been copied, maybe because the program changed much "
+                  "just then: try again",
                   (unsigned long long)missed);
 }
 

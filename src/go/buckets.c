@@ -209,18 +209,18 @@ ms_result ms_go_buckets_read(struct ms_go *go, struct ms_go_buckets *buckets)
     return error;
 }
 
-/*
- * Buckets are never freed and new ones come first: those from *UNTIL on are known. *UNTIL becomes the first one.
- */
-ms_result ms_go_buckets_need(struct ms_go *go, uint64_t *until)
+/* Buckets are never freed and new ones come first: those from *UNTIL on are known. */
+ms_result ms_go_buckets_need(struct ms_go *go, uint64_t *until, bool *complete)
 {
     struct ms_go_buckets buckets = {.rate = 0};
     struct reading reading = {.go = go, .to = &buckets, .until = *until};
-    if (!read_global(go, "runtime.mbuckets", until, sizeof *until))
+    *complete = read_global(go, "runtime.mbuckets", until, sizeof *until);
+    if (!*complete)
         return NULL;
     struct ms_error *error = bind(&reading);
     if (!error)
         error = read_list(&reading, *until);
+    *complete = buckets.complete;
     ms_vector_free(&reading.future);
     ms_go_buckets_free(&buckets);
     return error;

@@ -320,13 +320,18 @@ static ms_result add_goroutine(struct ms_go_goroutines *all, const struct layout
 
 #define CHUNK 512u
 
+static ms_result no_list(const struct ms_go *go)
+{
+    return ms_error(MS_TARGET, "%s: the list of goroutines of this %s program is not to be had", go->image->origin,
+                    go->version);
+}
+
 static ms_result read_goroutines(struct ms_go_goroutines *all, const struct layout *layout)
 {
     struct ms_go *go = all->go;
     uint64_t list = ms_go_global(go, "runtime.allgs"), slice[2];
     if (!list || !ms_image_read(go->image, list, slice, sizeof slice) || slice[1] > GOROUTINES_MOST)
-        return ms_error(MS_TARGET, "%s: the list of goroutines of this %s program is not to be had",
-                        go->image->origin, go->version);
+        return no_list(go);
     for (uint64_t i = 0; i < slice[1];) {
         uint64_t addresses[CHUNK];
         size_t count = slice[1] - i < CHUNK ? (size_t)(slice[1] - i) : CHUNK;
@@ -359,7 +364,7 @@ static ms_result fill(struct ms_go_goroutines *all)
 static ms_result need(const struct ms_go *go, struct ms_spans *spans, uint64_t start, uint64_t size)
 {
     const struct ms_region *region = ms_image_region(go->image, start);
-    if (region && !region->left_out && size <= region->end - start)
+    if (region && region->surveyed && size <= region->end - start)
         return NULL;
     struct ms_span *span = ms_vector_add(&spans->list);
     if (!span)
@@ -421,13 +426,13 @@ static ms_result need_goroutines(struct ms_go *go, const struct layout *layout, 
 {
     uint64_t list = ms_go_global(go, "runtime.allgs"), slice[2], labels = 0;
     if (!list || !ms_image_read(go->image, list, slice, sizeof slice) || slice[1] > GOROUTINES_MOST)
-        return NULL;
+        return no_list(go);
     MS_TRY(need(go, spans, slice[0], 8 * slice[1]));
     for (uint64_t i = 0; i < slice[1];) {
         uint64_t addresses[CHUNK];
         size_t count = slice[1] - i < CHUNK ? (size_t)(slice[1] - i) : CHUNK;
         if (!ms_image_read(go->image, slice[0] + 8 * i, addresses, count * sizeof *addresses))
-            return NULL;
+            return running ? no_list(go) : NULL; /* in the stop it has to do */
         for (size_t k = 0; k < count; k++)
             gs[k].size = layout->self.size < STRUCTURE_MOST ? layout->self.size : STRUCTURE_MOST;
         read_many(go, addresses, count, running, gs, pieces);

@@ -88,10 +88,11 @@ static ms_result grow(struct grouping *grouping)
 
 static bool count_state(struct ms_go_group *group, const struct ms_go_goroutine *goroutine)
 {
-    struct ms_go_state_count *state = group->states.items, *end = state + group->states.count;
-    while (state < end && strcmp(state->state, goroutine->state) != 0)
-        state++;
-    if (state == end) {
+    size_t known = 0;
+    while (known < group->states.count && strcmp(group->states.items[known].state, goroutine->state) != 0)
+        known++;
+    struct ms_go_state_count *state = group->states.items ? &group->states.items[known] : NULL;
+    if (known == group->states.count) {
         state = ms_vector_add(&group->states);
         if (!state)
             return false;

@@ -63,8 +63,8 @@ extern const unsigned ms_go_first_known, ms_go_last_known;
 /* --- buckets.c ----------------------------------------------------------------------------------
  */
 
-/* Reads buckets of the memory profile up to the one at *UNTIL (0: all), which becomes the first. */
-ms_result ms_go_buckets_need(struct ms_go *go, uint64_t *until);
+/* Reads buckets of the memory profile up to the one at *UNTIL (0: all), which becomes the first; COMPLETE: all those. */
+ms_result ms_go_buckets_need(struct ms_go *go, uint64_t *until, bool *complete);
 
 /* --- buildinfo.c --------------------------------------------------------------------------------
  */

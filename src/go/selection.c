@@ -73,10 +73,12 @@ static struct ms_error *choose(void *self, struct ms_image *image, struct ms_spa
     uint64_t bucket = s->bucket;
     if (s->need == MS_GO_NEED_GOROUTINES)
         return ms_go_goroutines_need(&go, image == s->live, spans);
-    struct ms_error *error = ms_go_buckets_need(&go, &bucket);
-    if (image == s->live)
-        s->bucket = bucket;
-    return error;
+    bool complete;
+    MS_TRY(ms_go_buckets_need(&go, &bucket, &complete));
+    if (image != s->live)
+        return NULL;
+    s->bucket = bucket;
+    return complete ? NULL : ms_error(MS_TARGET, "%s: its memory profile cannot be read as it runs", image->origin);
 }
 
 static ms_result look(struct ms_go_selection *s, pid_t pid)

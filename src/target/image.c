@@ -262,19 +262,35 @@ static bool page_is_there(const struct ms_image_source *source, const struct ms_
     return state == MS_PAGE_THERE || state == MS_PAGE_SWAPPED;
 }
 
-/* In the stop, for a selection: what is kept is read from there, what is left out gets kept. */
-static bool may_choose(struct ms_image_source *source, const struct ms_region *region, uint64_t address)
+/*
+ * For a selection: does it have to be told that this is needed? Before the stop of all that is anonymous: a region may
+ * still merge with one that is left out.
+ */
+static bool is_to_choose(const struct ms_image_source *source, const struct ms_region *region)
+{
+    return source->running ? region->kind == MS_REGION_ANON : region->left_out;
+}
+
+/* Many reads in a row are of one page: that is read as a whole, once. */
+static bool read_chosen(struct ms_image_source *source, const struct ms_region *region, uint64_t address,
+                        uint8_t *buffer, size_t length)
 {
     const uint64_t page = address & ~(uint64_t)(MS_PAGE - 1);
-    if (!source->budget || source->touched.count >= source->touched_most)
-        return false;
-    source->budget--;
-    if (!region->left_out || (source->touched.count && source->touched.items[source->touched.count - 1] == page))
-        return true;
-    uint64_t *touched = ms_vector_add(&source->touched);
-    if (touched)
+    if (source->chosen_page != page) {
+        bool refused = false, there = page_is_there(source, region, page, &refused);
+        uint64_t *touched = source->direct && !refused ? ms_vector_add(&source->touched) : NULL;
+        if (!touched)
+            return false;
+        source->direct--;
+        source->chosen_page = UINT64_MAX;
+        memset(source->chosen, 0, MS_PAGE);
         *touched = page;
-    return touched;
+        if (there && pread(source->mem_fd, source->chosen, MS_PAGE, (off_t)page) != MS_PAGE)
+            return false;
+        source->chosen_page = page;
+    }
+    memcpy(buffer, source->chosen + (address - page), length);
+    return true;
 }
 
 /* LENGTH bytes inside one page. */
@@ -282,8 +298,11 @@ static bool read_page_part(const struct ms_image *image, uint64_t address, uint8
 {
     struct ms_image_source *source = image->source;
     const struct ms_region *region = ms_image_region(image, address);
-    if (!region || region->kind == MS_REGION_DEVICE || (source->choosing && !may_choose(source, region, address)))
+    if (!region || region->kind == MS_REGION_DEVICE || (source->choosing && !source->budget))
         return false;
+    source->budget -= source->choosing;
+    if (source->choosing && is_to_choose(source, region))
+        return read_chosen(source, region, address, buffer, length);
     bool there, file_page = region->kind == MS_REGION_FILE || region->kind == MS_REGION_SHARED;
     if (source->stopped && !(source->choosing && region->surveyed && is_kept(region, address))) {
         bool refused = false, readable = page_is_there(source, region, address, &refused);

@@ -10,9 +10,8 @@
 /* Reads of pages in the stop: of each page that was known before it several, and of others. */
 #define READS_OF_PAGE 32u
 #define READS_MORE    (1u << 18)
-/* Pages that choose() may ask for one by one in the stop, and before it. */
-#define TOUCHED_MOST (1u << 16)
-#define LOOK_MOST    (1u << 24)
+/* … of which so many may be in regions left out, one after another. */
+#define DIRECT_READS (1u << 16)
 
 static int by_start(const void *a, const void *b)
 {
@@ -51,14 +50,18 @@ static void leave_out(struct ms_image *image, const struct ms_spans *left_out)
     }
 }
 
-/* Cuts REGION, which is left out, into TO where SPANS lie that are not; returns how many pieces it is in. */
-static size_t cut(const struct ms_region *region, const struct ms_span *spans, size_t count, struct ms_region *to)
+/*
+ * Cuts REGION, which is left out, into TO where SPANS, from the one numbered FIRST on, lie that are not; returns how
+ * many pieces it is in.
+ */
+static size_t cut(const struct ms_region *region, const struct ms_spans *spans, size_t first, struct ms_region *to)
 {
     size_t pieces = 0;
     uint64_t at = region->start;
-    for (size_t i = 0; i < count && spans[i].start < region->end; i++) {
-        const uint64_t start = spans[i].start > at ? spans[i].start : at;
-        const uint64_t end = spans[i].end < region->end ? spans[i].end : region->end;
+    for (size_t i = first; i < spans->list.count && spans->list.items[i].start < region->end; i++) {
+        const struct ms_span *span = &spans->list.items[i];
+        const uint64_t start = span->start > at ? span->start : at;
+        const uint64_t end = span->end < region->end ? span->end : region->end;
         if (end <= start)
             continue;
         if (start > at) {
@@ -90,7 +93,7 @@ static struct ms_error *cut_out(struct ms_image *image, const struct ms_spans *s
         while (next < spans->list.count && spans->list.items[next].end <= region->start)
             next++;
         if (region->left_out)
-            count += cut(region, spans->list.items + next, spans->list.count - next, regions + count);
+            count += cut(region, spans, next, regions + count);
         else
             regions[count++] = *region;
     }
@@ -102,12 +105,13 @@ static struct ms_error *cut_out(struct ms_image *image, const struct ms_spans *s
 
 /* What choose() reads and asks for. */
 static struct ms_error *choose(const struct ms_selection *selection, struct ms_image *image, uint64_t budget,
-                               size_t touched_most, struct ms_spans *spans)
+                               uint64_t direct, struct ms_spans *spans)
 {
     struct ms_image_source *source = image->source;
     source->touched.count = 0;
     source->budget = budget;
-    source->touched_most = touched_most;
+    source->direct = direct;
+    source->chosen_page = UINT64_MAX;
     source->choosing = true;
     struct ms_error *error = selection->choose(selection->self, image, spans);
     source->choosing = false;
@@ -135,7 +139,7 @@ ms_result ms_selection_look(struct ms_selection *selection, struct ms_image *ima
 {
     tidy(&selection->left_out, 0);
     leave_out(image, &selection->left_out);
-    MS_TRY(choose(selection, image, UINT64_MAX, LOOK_MOST, &selection->first));
+    MS_TRY(choose(selection, image, UINT64_MAX, UINT64_MAX, &selection->first));
     const long resident = ms_proc_status(image->pid, "RssAnon:"); /* KiB */
     *pays = resident > 0 && known_bytes(selection) < ((uint64_t)resident << 10) / 4 * 3;
     return NULL;
@@ -157,7 +161,7 @@ ms_result ms_select_more(struct ms_image *image, const struct ms_selection *sele
 {
     struct ms_spans spans = {{0}};
     const uint64_t known = known_bytes(selection) / MS_PAGE;
-    struct ms_error *error = choose(selection, image, READS_MORE + READS_OF_PAGE * known, TOUCHED_MOST, &spans);
+    struct ms_error *error = choose(selection, image, READS_MORE + READS_OF_PAGE * known, DIRECT_READS, &spans);
     if (!error)
         error = cut_out(image, &spans);
     ms_vector_free(&spans.list);

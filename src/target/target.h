@@ -24,9 +24,11 @@ struct ms_image_source {
     size_t stored;           /* bytes used of it */
     struct ms_reserve xstates; /* vector registers of a live target's threads */
     bool choosing;             /* pages that are read of regions left out are to be kept … */
-    MS_VECTOR(uint64_t) touched; /* … their addresses … */
-    size_t touched_most;         /* … at most so many … */
-    uint64_t budget;             /* … and so many more may be read */
+    MS_VECTOR(uint64_t) touched; /* … their addresses */
+    uint64_t budget;             /* so many more reads of a page may be made … */
+    uint64_t direct;             /* … and so many pages in regions left out be read */
+    uint64_t chosen_page;        /* the last of them, or UINT64_MAX … */
+    uint8_t chosen[MS_PAGE];     /* … and its bytes */
     uint64_t missed;             /* ms_image_missed() */
     const uint8_t *core;     /* the whole core file, mapped; NULL for a live target */
     size_t core_size;

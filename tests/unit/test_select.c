@@ -96,6 +96,8 @@ static struct ms_error *choose(void *self, struct ms_image *image, struct ms_spa
     }
     while (target->endless && ms_image_read_word(image, start, &next))
         target->reads++;
+    if (target->endless)
+        assert_false(ms_image_read_word(image, start, &next)); /* nor later */
     return NULL;
 }
 
