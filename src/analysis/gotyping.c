@@ -186,7 +186,7 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
 {
     struct ms_slot *slot = object->slot;
     const struct ms_type *old = ms_slot_type(g->t, slot);
-    if (old == claim->type) {
+    if (old && old == claim->type) {
         slot->level = level > slot->level ? level : slot->level;
         slot->container |= claim->container;
         /* A header does not tell how many there are; a slice does. */
@@ -196,7 +196,7 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
         }
         return;
     }
-    const bool stronger = level > slot->level || (level == slot->level && old == g->tiny);
+    const bool stronger = !old || level > slot->level || (level == slot->level && old == g->tiny);
     if (!stronger && (level < slot->level || ms_go_holds_at(&g->shapes, old, 0, claim->type) ||
                       (is_bytes(g, old) && is_bytes(g, claim->type))))
         return;
