@@ -107,7 +107,7 @@ static struct shape make_shape(const struct contexts *c, const struct ms_type *t
 static struct ms_error *shape_of(struct contexts *c, const struct ms_type *type, struct shape *shape)
 {
     const uint64_t *known = ms_map_get(&c->shape_of, type->id, 0);
-    if (known) {
+    if (known && *known < c->shapes.count) {
         *shape = c->shapes.items[*known];
         return NULL;
     }
@@ -216,13 +216,13 @@ static struct ms_error *look_into_children(struct contexts *c, uint32_t parent)
     const struct node *p = &c->list.items[parent];
     struct ms_go_suspect suspect = {.kind = MS_GO_SUSPECT_CHILDREN, .address = p->address, .children = p->children};
     struct ms_together together;
+    const uint32_t map = ms_go_position(f, p->map);
+    if (!map)
+        return NULL;
     ms_auto_free uint32_t *blocks = calloc(c->list.count + 1, sizeof *blocks);
     size_t count = 0;
     if (!blocks)
         return ms_error_nomem(WHAT);
-    const uint32_t map = ms_go_position(f, p->map);
-    if (!map)
-        return NULL;
     blocks[count++] = map;
     for (size_t i = 0; i < c->list.count; i++) {
         const struct node *n = &c->list.items[i];
@@ -277,8 +277,10 @@ static struct ms_error *look_into_values(struct contexts *c, uint32_t last)
 static struct ms_error *find_all(struct contexts *c)
 {
     struct ms_tops parents = {.limit = PARENTS_MOST}, chains = {.limit = CHAINS_MOST};
-    struct ms_error *error = collect(c);
-    error = error ? error : settle_all(c);
+    MS_TRY(collect(c));
+    if (!c->list.items)
+        return NULL;
+    struct ms_error *error = settle_all(c);
     for (size_t i = 0; i < c->list.count && !error; i++) {
         const struct node *n = &c->list.items[i];
         if (n->children >= LEAST_CHILDREN)

@@ -632,12 +632,12 @@ ms_result ms_go_express_chain(struct ms_knowledge *knowledge, struct ms_types *t
 {
     const size_t count = chain->steps.count;
     struct ms_place_type place = {0};
-    ms_auto_free struct ms_go_expression_step *steps = calloc(count + 1, sizeof *steps);
     *expression = NULL;
-    if (!steps)
-        return ms_error_nomem("an expression");
     if (!ms_known_go_types(knowledge))
         return NULL;
+    ms_auto_free struct ms_go_expression_step *steps = calloc(count + 1, sizeof *steps);
+    if (!steps)
+        return ms_error_nomem("an expression");
     for (size_t i = 0; i < count; i++) {
         const struct ms_step *step = &chain->steps.items[i];
         struct ms_known what;

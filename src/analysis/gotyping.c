@@ -189,7 +189,7 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
 {
     struct ms_slot *slot = object->slot;
     const struct ms_type *old = ms_slot_type(g->t, slot);
-    if (old == claim->type) {
+    if (old && old == claim->type) {
         if (level < slot->level && claim->guess)
             return; /* how many there are is not for a guess to say */
         slot->level = level > slot->level ? level : slot->level;
@@ -199,7 +199,7 @@ static void compare(struct ms_go_typing *g, const struct object *object, const s
             set_partial(g, object, count);
         return;
     }
-    const bool stronger = level > slot->level || (level == slot->level && old == g->tiny);
+    const bool stronger = !old || level > slot->level || (level == slot->level && old == g->tiny);
     if (!stronger && (level < slot->level || ms_go_holds_at(&g->shapes, old, 0, claim->type) ||
                       (is_bytes(g, old) && is_bytes(g, claim->type))))
         return;

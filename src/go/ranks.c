@@ -13,8 +13,8 @@ static bool is_in_module(const char *name, const char *module)
 /* What programs do not look into: their holding something says nothing. */
 static bool is_inside(const char *name)
 {
-    static const char *const packages[] = {"runtime.", "runtime/", "sync.",        "sync/",
-                                           "internal/", "unique.", "vendor/", "go:", "type:"};
+    static const char *const packages[] = {"runtime.", "runtime/", "sync.", "sync/", "internal/",
+                                           "unique.",  "vendor/",  "go:",   "type:"};
     for (size_t i = 0; i < sizeof packages / sizeof *packages; i++)
         if (!strncmp(name, packages[i], strlen(packages[i])))
             return true;

@@ -133,6 +133,44 @@ ms_result ms_add_frame(struct ms_types *t, uint64_t pc, uint64_t sp, uint64_t cf
     return NULL;
 }
 
+ms_result ms_types_add_variable(struct ms_types *t, const char *name, const char *unit, const struct ms_type *type,
+                                uint64_t address)
+{
+    (void)t;
+    (void)name;
+    (void)unit;
+    (void)type;
+    (void)address;
+    return NULL;
+}
+
+size_t ms_types_captures(struct ms_types *t, uint64_t entry, struct ms_capture *captures, size_t most)
+{
+    (void)t;
+    (void)entry;
+    (void)captures;
+    (void)most;
+    return 0;
+}
+
+const struct ms_type *ms_types_receiver(struct ms_types *t, uint64_t entry)
+{
+    (void)t;
+    (void)entry;
+    return NULL;
+}
+
+char *ms_type_path(struct ms_types *t, const struct ms_type *type, uint64_t offset, uint64_t wanted,
+                   const struct ms_type **leaf)
+{
+    (void)t;
+    (void)type;
+    (void)offset;
+    (void)wanted;
+    (void)leaf;
+    return NULL;
+}
+
 /* The variable I is the word DATA + 64 * I and those behind it. */
 ms_result ms_types_find(struct ms_types *t, const uint64_t *addresses, size_t count, struct ms_place_type *places)
 {
