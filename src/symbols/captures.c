@@ -16,7 +16,7 @@ static bool find_function(struct ms_types *types, uint64_t entry, struct ms_scop
     Dwarf_Addr low;
     if (!dwarf || !dwarf->dwarf || !ms_dwarf_unit_at(dwarf, entry, &unit))
         return false;
-    ms_find_scopes(&unit, entry - dwarf->bias, scopes);
+    ms_find_scopes(dwarf, &unit, entry - dwarf->bias, scopes);
     return scopes->count && dwarf_tag(&scopes->list[0]) == DW_TAG_subprogram &&
            dwarf_lowpc(&scopes->list[0], &low) == 0 && low == entry - dwarf->bias;
 }

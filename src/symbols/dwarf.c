@@ -715,4 +715,5 @@ void ms_dwarf_close(struct ms_dwarf *dwarf)
     ms_splits_free(&dwarf->splits);
     ms_variable_index_free(dwarf->places);
     ms_code_index_free(dwarf->code);
+    ms_scope_index_free(dwarf->scopes);
 }

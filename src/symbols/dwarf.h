@@ -86,4 +86,7 @@ void ms_variable_index_free(struct ms_variable_index *index);
 /* Of code.c. */
 void ms_code_index_free(struct ms_code_index *index);
 
+/* Of scopes.c. */
+void ms_scope_index_free(struct ms_scope_index *index);
+
 #endif

@@ -27,6 +27,7 @@ struct ms_dwarf {
     struct ms_name_index *names;      /* private */
     struct ms_variable_index *places; /* private */
     struct ms_code_index *code;       /* private */
+    struct ms_scope_index *scopes;    /* private */
     bool opened;
 };
 

@@ -114,7 +114,7 @@ bool ms_entry_value(const struct ms_entry *entry, unsigned reg, uint64_t *value)
     struct ms_dwarf *dwarf = ms_types_dwarf(entry->types, caller->at);
     if (!dwarf || !dwarf->dwarf || !ms_dwarf_unit_at(dwarf, caller->at, &unit))
         return false;
-    ms_find_scopes(&unit, caller->at - dwarf->bias, &scopes);
+    ms_find_scopes(dwarf, &unit, caller->at - dwarf->bias, &scopes);
     if (!scopes.count || !find_site(&scopes, caller->pc - dwarf->bias, &site) || !calls(&site, entry->function) ||
         !find_value(&site, reg, &attribute) || dwarf_getlocation(&attribute, &ops, &count) != 0)
         return false;

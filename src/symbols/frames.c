@@ -134,7 +134,7 @@ static ms_result add_call(struct builder *b, const struct ms_call *call, size_t 
     b->scopes.count = 0;
     b->in_unit = b->dwarf && b->dwarf->dwarf && ms_dwarf_unit_at(b->dwarf, call->at, &b->unit);
     if (b->in_unit)
-        ms_find_scopes(&b->unit, call->at - b->dwarf->bias, &b->scopes);
+        ms_find_scopes(b->dwarf, &b->unit, call->at - b->dwarf->bias, &b->scopes);
     if (b->scopes.count == 0 || call->signal)
         return add_plain(b);
     for (size_t end = b->scopes.count, i = end; i-- > 0;)

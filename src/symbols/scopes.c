@@ -2,6 +2,8 @@
 #include "scopes.h"
 
 #include <dwarf.h>
+#include <search.h>
+#include <stdlib.h>
 
 /* Where a scope may be. */
 enum where { BELOW, IN_NAMESPACES, IN_FUNCTIONS_TOO };
@@ -63,13 +65,78 @@ static bool add_inner(Dwarf_Die *parent, const char *limit, Dwarf_Addr address, 
     return false;
 }
 
-void ms_find_scopes(Dwarf_Die *unit, Dwarf_Addr address, struct ms_scopes *scopes)
+static void search(Dwarf_Die *unit, Dwarf_Addr address, struct ms_scopes *scopes)
 {
-    scopes->count = 0;
     bool more = add_inner(unit, MS_UNIT_END, address, IN_NAMESPACES, 0, scopes) ||
                 add_inner(unit, MS_UNIT_END, address, IN_FUNCTIONS_TOO, 0, scopes);
     while (more && scopes->count < MS_SCOPES_MAX) {
         Dwarf_Die parent = scopes->list[scopes->count - 1];
         more = add_inner(&parent, scopes->limit[scopes->count - 1], address, BELOW, 0, scopes);
     }
+}
+
+/* --- what was found before --------------------------------------------------------------------- */
+
+/* More addresses are not kept. */
+#define KEPT_MOST 65536u
+
+struct kept {
+    Dwarf_Addr address;
+    size_t count;
+    struct kept_scope {
+        Dwarf_Die die;
+        const char *limit;
+    } list[];
+};
+
+struct ms_scope_index {
+    void *tree; /* tsearch()'s, of struct kept */
+    size_t count;
+};
+
+static int by_address(const void *a, const void *b)
+{
+    const struct kept *left = a, *right = b;
+    return left->address < right->address ? -1 : left->address > right->address;
+}
+
+/* Without memory it is searched for again, no more. */
+static void keep(struct ms_scope_index *index, Dwarf_Addr address, const struct ms_scopes *scopes)
+{
+    struct kept *kept = index->count < KEPT_MOST ? malloc(sizeof *kept + scopes->count * sizeof *kept->list) : NULL;
+    if (!kept)
+        return;
+    kept->address = address;
+    kept->count = scopes->count;
+    for (size_t i = 0; i < scopes->count; i++)
+        kept->list[i] = (struct kept_scope){scopes->list[i], scopes->limit[i]};
+    if (tsearch(kept, &index->tree, by_address))
+        index->count++;
+    else
+        free(kept);
+}
+
+void ms_find_scopes(struct ms_dwarf *dwarf, Dwarf_Die *unit, Dwarf_Addr address, struct ms_scopes *scopes)
+{
+    scopes->count = 0;
+    dwarf->scopes = dwarf->scopes ? dwarf->scopes : calloc(1, sizeof *dwarf->scopes);
+    struct kept *const *found =
+        dwarf->scopes ? tfind(&(struct kept){.address = address}, &dwarf->scopes->tree, by_address) : NULL;
+    if (!found) {
+        search(unit, address, scopes);
+        if (dwarf->scopes)
+            keep(dwarf->scopes, address, scopes);
+        return;
+    }
+    for (; scopes->count < (*found)->count; scopes->count++) {
+        scopes->list[scopes->count] = (*found)->list[scopes->count].die;
+        scopes->limit[scopes->count] = (*found)->list[scopes->count].limit;
+    }
+}
+
+void ms_scope_index_free(struct ms_scope_index *index)
+{
+    if (index)
+        tdestroy(index->tree, free);
+    free(index);
 }

@@ -13,8 +13,11 @@ struct ms_scopes {
     size_t count;
 };
 
-/* The scopes of UNIT that ADDRESS (as in the DWARF) is in. COUNT is 0 when there are none. */
-void ms_find_scopes(Dwarf_Die *unit, Dwarf_Addr address, struct ms_scopes *scopes);
+/*
+ * The scopes of UNIT, one of DWARF's, that ADDRESS (as in the DWARF) is in. COUNT is 0 when there are none. Kept with
+ * DWARF: many threads are at the same few addresses, and a unit is searched from its beginning.
+ */
+void ms_find_scopes(struct ms_dwarf *dwarf, Dwarf_Die *unit, Dwarf_Addr address, struct ms_scopes *scopes);
 
 /* A function, or one that is inlined here? Else a block. */
 bool ms_scope_is_function(Dwarf_Die *scope);
