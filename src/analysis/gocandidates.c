@@ -218,6 +218,7 @@ static void find_structures(struct search *s)
 {
     const struct ms_type *map = runtime_type(s, "runtime.hmap", "maps.Map");
     const struct ms_type *channel = runtime_type(s, "runtime.hchan", "runtime.hchan");
+    s->c->bucket = runtime_type(s, "runtime.bmap", "runtime.bmap");
     s->c->map = map ? ms_go_plan_of(s->c, map) : NULL;
     s->c->channel = channel ? ms_go_plan_of(s->c, channel) : NULL;
     for (size_t i = 0; channel && i < channel->member_count; i++)

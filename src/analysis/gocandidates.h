@@ -33,6 +33,7 @@ struct ms_go_candidates {
     MS_VECTOR(struct ms_go_candidate) list;
     MS_VECTOR(struct ms_go_plan *) plans; /* by id of the type; owned */
     const struct ms_go_plan *map, *channel; /* of their structures; NULL: the program has none */
+    const struct ms_type *bucket;           /* the runtime's own of any map, which says little of what it is; or NULL */
     uint64_t channel_element;               /* offset in a channel of the header of its elements' type */
     bool failed;                            /* memory was short */
 };
