@@ -238,7 +238,8 @@ static bool is_of_runtime(const struct ms_type *type)
 
 static void make_candidate(struct ms_go_candidates *c, const struct found *f)
 {
-    const struct ms_go_type *owner = f->go && (f->go->kind == MS_GO_MAP || f->go->kind == MS_GO_CHAN) ? f->go : NULL;
+    const struct ms_go_type *owner =
+        f->go && (f->go->kind == MS_GO_MAP || f->go->kind == MS_GO_CHAN) ? f->go : NULL;
     const struct ms_go_plan *structure = !owner ? NULL : owner->kind == MS_GO_MAP ? c->map : c->channel;
     if (structure && structure->any && owner->type->target && owner->header &&
         strncmp(owner->type->name, "<-", 2) != 0 && strncmp(owner->type->name, "chan<-", 6) != 0) {
