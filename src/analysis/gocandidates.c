@@ -249,6 +249,7 @@ static void make_candidate(struct ms_go_candidates *c, const struct found *f)
             *slot = (struct ms_go_candidate){.type = ms_type_complete(c->shapes->types, owner->type->target),
                                              .owner = owner,
                                              .plan = structure,
+                                             .slot = ms_go_slot_for(owner->type->target->size),
                                              .one = true,
                                              .container = true};
     }
@@ -259,8 +260,12 @@ static void make_candidate(struct ms_go_candidates *c, const struct found *f)
     struct ms_go_candidate *slot = plan->known && plan->any ? ms_vector_add(&c->list) : NULL;
     c->failed |= plan->known && plan->any && !slot;
     if (slot)
-        *slot = (struct ms_go_candidate){
-            .type = type, .plan = plan, .one = f->one, .many = f->many, .container = f->container};
+        *slot = (struct ms_go_candidate){.type = type,
+                                         .plan = plan,
+                                         .slot = ms_go_slot_for(type->size),
+                                         .one = f->one,
+                                         .many = f->many,
+                                         .container = f->container};
 }
 
 ms_result ms_go_candidates_read(struct ms_go_candidates *c, struct ms_go_functions *functions)

@@ -23,6 +23,7 @@ struct ms_go_candidate {
     const struct ms_type *type;     /* canonical and complete; its size is a multiple of words */
     const struct ms_go_type *owner; /* of the runtime's structure of a map or channel: that type */
     const struct ms_go_plan *plan;
+    uint64_t slot;  /* bytes of the slot that one value gets */
     bool one, many; /* one value; several, one behind another */
     bool container; /* maps and channels alone allocate it */
 };

@@ -70,6 +70,8 @@ static uint64_t read_map(struct guesser *u, const struct object *object)
 static uint64_t count_in(const struct guesser *u, const struct ms_go_candidate *c, const struct object *object,
                          uint64_t last)
 {
+    if (c->many ? c->slot > object->size : c->slot != object->size)
+        return 0;
     const uint64_t words = object->size / MS_GO_WORD, size = c->type->size / MS_GO_WORD;
     uint64_t count = 1;
     if (c->many && words > WORDS_LOOKED_AT)
