@@ -124,10 +124,11 @@ static void add(struct search *s, const struct ms_type *type, bool one, bool man
     if (!type)
         return;
     const uint64_t *known = ms_map_get(&s->seen, type->id, 0);
-    if (known) {
-        s->list.items[*known].one |= one;
-        s->list.items[*known].many |= many;
-        s->list.items[*known].container &= container;
+    if (known && s->list.items) {
+        struct found *f = &s->list.items[*known];
+        f->one |= one;
+        f->many |= many;
+        f->container &= container;
         return;
     }
     if (s->list.count >= TYPES_MOST)
