@@ -124,10 +124,11 @@ static void add(struct search *s, const struct ms_type *type, bool one, bool man
     if (!type)
         return;
     const uint64_t *known = ms_map_get(&s->seen, type->id, 0);
-    if (known) {
-        s->list.items[*known].one |= one;
-        s->list.items[*known].many |= many;
-        s->list.items[*known].container &= container;
+    if (known && s->list.items) {
+        struct found *f = &s->list.items[*known];
+        f->one |= one;
+        f->many |= many;
+        f->container &= container;
         return;
     }
     if (s->list.count >= TYPES_MOST)
@@ -218,6 +219,7 @@ static void find_structures(struct search *s)
 {
     const struct ms_type *map = runtime_type(s, "runtime.hmap", "maps.Map");
     const struct ms_type *channel = runtime_type(s, "runtime.hchan", "runtime.hchan");
+    s->c->bucket = runtime_type(s, "runtime.bmap", "runtime.bmap");
     s->c->map = map ? ms_go_plan_of(s->c, map) : NULL;
     s->c->channel = channel ? ms_go_plan_of(s->c, channel) : NULL;
     for (size_t i = 0; channel && i < channel->member_count; i++)
@@ -237,7 +239,8 @@ static bool is_of_runtime(const struct ms_type *type)
 
 static void make_candidate(struct ms_go_candidates *c, const struct found *f)
 {
-    const struct ms_go_type *owner = f->go && (f->go->kind == MS_GO_MAP || f->go->kind == MS_GO_CHAN) ? f->go : NULL;
+    const struct ms_go_type *owner =
+        f->go && (f->go->kind == MS_GO_MAP || f->go->kind == MS_GO_CHAN) ? f->go : NULL;
     const struct ms_go_plan *structure = !owner ? NULL : owner->kind == MS_GO_MAP ? c->map : c->channel;
     if (structure && structure->any && owner->type->target && owner->header &&
         strncmp(owner->type->name, "<-", 2) != 0 && strncmp(owner->type->name, "chan<-", 6) != 0) {
@@ -247,6 +250,7 @@ static void make_candidate(struct ms_go_candidates *c, const struct found *f)
             *slot = (struct ms_go_candidate){.type = ms_type_complete(c->shapes->types, owner->type->target),
                                              .owner = owner,
                                              .plan = structure,
+                                             .slot = ms_go_slot_for(owner->type->target->size),
                                              .one = true,
                                              .container = true};
     }
@@ -257,8 +261,12 @@ static void make_candidate(struct ms_go_candidates *c, const struct found *f)
     struct ms_go_candidate *slot = plan->known && plan->any ? ms_vector_add(&c->list) : NULL;
     c->failed |= plan->known && plan->any && !slot;
     if (slot)
-        *slot = (struct ms_go_candidate){
-            .type = type, .plan = plan, .one = f->one, .many = f->many, .container = f->container};
+        *slot = (struct ms_go_candidate){.type = type,
+                                         .plan = plan,
+                                         .slot = ms_go_slot_for(type->size),
+                                         .one = f->one,
+                                         .many = f->many,
+                                         .container = f->container};
 }
 
 ms_result ms_go_candidates_read(struct ms_go_candidates *c, struct ms_go_functions *functions)

@@ -23,18 +23,20 @@ struct ms_go_candidate {
     const struct ms_type *type;     /* canonical and complete; its size is a multiple of words */
     const struct ms_go_type *owner; /* of the runtime's structure of a map or channel: that type */
     const struct ms_go_plan *plan;
-    bool one, many;                 /* one value; several, one behind another */
-    bool container;                 /* maps and channels alone allocate it */
+    uint64_t slot;  /* bytes of the slot that one value gets */
+    bool one, many; /* one value; several, one behind another */
+    bool container; /* maps and channels alone allocate it */
 };
 
 /* Zero-initialised but for SHAPES; freed with ms_go_candidates_free(). */
 struct ms_go_candidates {
     struct ms_go_shapes *shapes;
     MS_VECTOR(struct ms_go_candidate) list;
-    MS_VECTOR(struct ms_go_plan *) plans; /* by id of the type; owned */
+    MS_VECTOR(struct ms_go_plan *) plans;   /* by id of the type; owned */
     const struct ms_go_plan *map, *channel; /* of their structures; NULL: the program has none */
-    uint64_t channel_element;               /* offset in a channel of the header of its elements' type */
-    bool failed;                            /* memory was short */
+    const struct ms_type *bucket; /* the runtime's own of any map, which says little of what it is; or NULL */
+    uint64_t channel_element;     /* offset in a channel of the header of its elements' type */
+    bool failed;                  /* memory was short */
 };
 
 /* Those that have pointers of all types that code allocates, and of those that these may point to. */

@@ -10,7 +10,9 @@
 
 #define WORDS_LOOKED_AT 4096u /* of an object's map of pointers */
 #define BYTES_LOOKED_AT 4096u /* of what is in it */
-#define CHOICES_MOST    64u   /* types of the same size and map: among more none is guessed */
+#define CHOICES_MOST    1024u /* types of the same size and map: among more none is guessed … */
+#define CHOICES_MANY    64u   /* … and among so many only for the first objects in each round */
+#define OBJECTS_MOST    20000u
 #define LENGTH_MOST     (1ull << 40)
 #define ROUNDS_MOST     8u
 /* So many words that point to what is typed outweigh candidates that say nothing of what they point to. */
@@ -31,6 +33,7 @@ struct kind {
     uint32_t first, count; /* in `choices` */
     uint64_t last;         /* the last word that is a pointer, of those that are looked at */
     uint32_t changes;      /* in the map, from pointers to none and back */
+    uint32_t looked_at;    /* objects of it in this round */
 };
 
 struct guesser {
@@ -67,6 +70,8 @@ static uint64_t read_map(struct guesser *u, const struct object *object)
 static uint64_t count_in(const struct guesser *u, const struct ms_go_candidate *c, const struct object *object,
                          uint64_t last)
 {
+    if (c->many ? c->slot > object->size : c->slot != object->size)
+        return 0;
     const uint64_t words = object->size / MS_GO_WORD, size = c->type->size / MS_GO_WORD;
     uint64_t count = 1;
     if (c->many && words > WORDS_LOOKED_AT)
@@ -106,7 +111,7 @@ static bool make_kind(struct guesser *u, const struct object *object, struct kin
     return true;
 }
 
-static const struct kind *kind_of(struct guesser *u, const struct object *object)
+static struct kind *kind_of(struct guesser *u, const struct object *object)
 {
     const uint64_t hash = read_map(u, object);
     const uint64_t *known = ms_map_get(&u->kind_index, object->size, hash);
@@ -204,17 +209,20 @@ static bool may_be_at(struct look *l, const struct object *object, uint64_t addr
     const uint64_t delta = address - object->address;
     if (count > (object->size - delta) / type->size)
         return false;
-    l->agreed++;
     const struct ms_type *known = ms_slot_type(u->g->t, object->slot);
     if (known && known->size && object->slot->level >= MS_LEVEL_GUESS && !object->slot->contested &&
         known != u->g->tiny && !object->slot->partial) {
-        l->typed += is_inner(object, known) ? TYPED_ENOUGH : 1;
+        /* A few bytes may be anywhere. */
+        const bool telling = type->size >= MS_GO_WORD || known->size == type->size;
+        l->agreed += telling;
+        l->typed += !telling ? 0 : is_inner(object, known) ? TYPED_ENOUGH : 1;
         return ms_go_holds_at(&u->g->shapes, known, object->slot->array ? delta % known->size : delta, type) ||
                (known->size == 1 && type->size == 1);
     }
     if (delta == 0 && is_closure(u, address))
         return false;
     const struct ms_go_plan *plan = ms_go_plan_of(&u->candidates, type);
+    l->agreed += plan->any || ms_go_slot_for(count * type->size) == object->size;
     return delta % MS_GO_WORD && plan->known ? !plan->any
                                              : has_pointers_of(u, object, delta / MS_GO_WORD, plan, type->size);
 }
@@ -223,7 +231,7 @@ static bool may_be_at(struct look *l, const struct object *object, uint64_t addr
 static bool may_point(struct look *l, uint64_t address, const struct ms_type *type, uint64_t count)
 {
     struct object object;
-    if (!type || !type->size)
+    if (!type || !type->size || type == l->u->candidates.bucket)
         return true;
     if (ms_go_find_object(l->u->g, address, &object))
         return may_be_at(l, &object, address, type, count);
@@ -421,8 +429,9 @@ static void guess_object(struct guesser *u, const struct object *object)
     uint64_t code;
     const uint64_t size = object->size < sizeof bytes ? object->size : sizeof bytes;
     struct ms_go_claim claim = {.guess = true};
-    const struct kind *kind = kind_of(u, object);
+    struct kind *kind = kind_of(u, object);
     if (!kind || !kind->count || kind->count > CHOICES_MOST ||
+        (kind->count > CHOICES_MANY && kind->looked_at++ >= OBJECTS_MOST) ||
         !ms_image_read(u->g->t->image, object->address, bytes, size))
         return;
     memcpy(&code, bytes, sizeof code);
@@ -468,6 +477,8 @@ static struct ms_error *guess_all(struct guesser *u)
     MS_TRY(ms_go_candidates_read(&u->candidates, u->g->heap->functions));
     for (unsigned round = 0; round < ROUNDS_MOST; round++) {
         u->guessed = 0;
+        for (size_t i = 0; i < u->kinds.count; i++)
+            u->kinds.items[i].looked_at = 0;
         each_untyped(u, guess_object);
         if (u->failed || u->candidates.failed)
             return ms_error_nomem("guesses");

@@ -35,8 +35,8 @@ static bool object_at(const struct ms_go_typing *g, uint64_t start, struct objec
     object->start = start;
     object->address = ms_granule_address(g->t->heap, start);
     object->span = ms_go_granule_span(g->heap, start);
-    object->size = object->span ? object->span->slot - (object->span->header ? HEADER : 0)
-                                : ms_block_size(g->t->heap, start);
+    object->size =
+        object->span ? object->span->slot - (object->span->header ? HEADER : 0) : ms_block_size(g->t->heap, start);
     return true;
 }
 
@@ -574,8 +574,7 @@ static void each_object(struct ms_go_typing *g, unsigned level,
         const struct ms_slot *slot = &g->t->slots[g->t->rank[l]];
         for (uint32_t bits = all; bits; bits &= bits - 1, slot++) {
             struct object object;
-            if (slot->level < level &&
-                object_at(g, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits), &object))
+            if (slot->level < level && object_at(g, l * MS_LINE_GRANULES + (unsigned)__builtin_ctz(bits), &object))
                 visit(g, &object);
         }
     }
@@ -954,10 +953,9 @@ struct ms_block_type ms_go_block_type(const struct ms_typing *t, const struct ms
                     : slot->level == MS_LEVEL_VTABLE                 ? MS_BY_HEADER
                     : slot->container                                ? MS_BY_CONTAINER
                                                                      : MS_BY_POINTER;
-    const uint64_t *count = slot->partial && slot->at == MS_SLOT_AT_MAX ? ms_map_get(&t->go->counts, start, 0) : NULL;
+    const uint64_t *count =
+        slot->partial && slot->at == MS_SLOT_AT_MAX ? ms_map_get(&t->go->counts, start, 0) : NULL;
     if (slot->array && what.type->size)
-        what.count = count           ? *count
-                     : slot->partial ? slot->at
-                                     : ms_block_size(t->heap, start) / what.type->size;
+        what.count = count ? *count : slot->partial ? slot->at : ms_block_size(t->heap, start) / what.type->size;
     return what;
 }

@@ -22,13 +22,16 @@ static const struct known {
     uint8_t modrm, what;
     uint8_t since, until; /* minor versions; 0: no bound */
 } known[] = {
-    {"newobject", RAX, ONE, 0, 0},       {"makeslice", RAX, MANY, 0, 0},    {"makeslice64", RAX, MANY, 0, 0},
-    {"makeslicecopy", RAX, MANY, 0, 0},  {"growslice", RAX, MANY, 0, 19},   {"growslice*", RSI, MANY, 20, 0},
-    {"moveSlice", RAX, MANY, 26, 0},     {"moveSliceNoCap", RAX, MANY, 26, 0}, {"makechan", RAX, ONE, 0, 0},
-    {"makechan64", RAX, ONE, 0, 0},      {"makemap", RAX, ONE, 0, 0},       {"makemap64", RAX, ONE, 0, 0},
-    {"mapassign*", RAX, ONE, 0, 0},      {"convT", RAX, ONE, 0, 0},         {"convTnoptr", RAX, ONE, 0, 0},
-    {"convT2E", RAX, ONE, 0, 0},         {"convT2Enoptr", RAX, ONE, 0, 0},  {"convT2I", RAX, ONE, 0, 0},
-    {"convT2Inoptr", RAX, ONE, 0, 0},    {"mallocgc*", RBX, ONE | MANY, 0, 0},
+    {"newobject", RAX, ONE, 0, 0},    {"makeslice", RAX, MANY, 0, 0},
+    {"makeslice64", RAX, MANY, 0, 0}, {"makeslicecopy", RAX, MANY, 0, 0},
+    {"growslice", RAX, MANY, 0, 19},  {"growslice*", RSI, MANY, 20, 0},
+    {"moveSlice", RAX, MANY, 26, 0},  {"moveSliceNoCap", RAX, MANY, 26, 0},
+    {"makechan", RAX, ONE, 0, 0},     {"makechan64", RAX, ONE, 0, 0},
+    {"makemap", RAX, ONE, 0, 0},      {"makemap64", RAX, ONE, 0, 0},
+    {"mapassign*", RAX, ONE, 0, 0},   {"convT", RAX, ONE, 0, 0},
+    {"convTnoptr", RAX, ONE, 0, 0},   {"convT2E", RAX, ONE, 0, 0},
+    {"convT2Enoptr", RAX, ONE, 0, 0}, {"convT2I", RAX, ONE, 0, 0},
+    {"convT2Inoptr", RAX, ONE, 0, 0}, {"mallocgc*", RBX, ONE | MANY, 0, 0},
 };
 
 struct callee {
