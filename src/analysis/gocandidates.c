@@ -250,7 +250,7 @@ static void make_candidate(struct ms_go_candidates *c, const struct found *f)
             *slot = (struct ms_go_candidate){.type = ms_type_complete(c->shapes->types, owner->type->target),
                                              .owner = owner,
                                              .plan = structure,
-                                             .slot = ms_go_slot_for(owner->type->target->size),
+                                             .slot = ms_go_slot_size(c->heap, owner->type->target->size),
                                              .one = true,
                                              .container = true};
     }
@@ -263,16 +263,16 @@ static void make_candidate(struct ms_go_candidates *c, const struct found *f)
     if (slot)
         *slot = (struct ms_go_candidate){.type = type,
                                          .plan = plan,
-                                         .slot = ms_go_slot_for(type->size),
+                                         .slot = ms_go_slot_size(c->heap, type->size),
                                          .one = f->one,
                                          .many = f->many,
                                          .container = f->container};
 }
 
-ms_result ms_go_candidates_read(struct ms_go_candidates *c, struct ms_go_functions *functions)
+ms_result ms_go_candidates_read(struct ms_go_candidates *c)
 {
     struct search s = {.c = c, .go_types = c->shapes->go_types};
-    struct ms_error *error = add_allocated(&s, functions);
+    struct ms_error *error = add_allocated(&s, c->heap->functions);
     for (size_t i = 0; !error && i < s.list.count; i++) {
         const struct found f = s.list.items[i];
         if (f.go && f.go->kind == MS_GO_MAP)

@@ -30,6 +30,7 @@ struct ms_go_candidate {
 
 /* Zero-initialised but for SHAPES; freed with ms_go_candidates_free(). */
 struct ms_go_candidates {
+    const struct ms_go_heap *heap; /* these two are set before */
     struct ms_go_shapes *shapes;
     MS_VECTOR(struct ms_go_candidate) list;
     MS_VECTOR(struct ms_go_plan *) plans;   /* by id of the type; owned */
@@ -40,7 +41,7 @@ struct ms_go_candidates {
 };
 
 /* Those that have pointers of all types that code allocates, and of those that these may point to. */
-ms_result ms_go_candidates_read(struct ms_go_candidates *candidates, struct ms_go_functions *functions);
+ms_result ms_go_candidates_read(struct ms_go_candidates *candidates);
 void ms_go_candidates_free(struct ms_go_candidates *candidates);
 
 /* TYPE's plan; never NULL. */

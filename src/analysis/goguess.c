@@ -222,7 +222,7 @@ static bool may_be_at(struct look *l, const struct object *object, uint64_t addr
     if (delta == 0 && is_closure(u, address))
         return false;
     const struct ms_go_plan *plan = ms_go_plan_of(&u->candidates, type);
-    l->agreed += plan->any || ms_go_slot_for(count * type->size) == object->size;
+    l->agreed += plan->any || ms_go_slot_size(u->g->heap, count * type->size) == object->size;
     return delta % MS_GO_WORD && plan->known ? !plan->any
                                              : has_pointers_of(u, object, delta / MS_GO_WORD, plan, type->size);
 }
@@ -474,7 +474,7 @@ static void drop_contested(struct ms_typing *t)
 
 static struct ms_error *guess_all(struct guesser *u)
 {
-    MS_TRY(ms_go_candidates_read(&u->candidates, u->g->heap->functions));
+    MS_TRY(ms_go_candidates_read(&u->candidates));
     for (unsigned round = 0; round < ROUNDS_MOST; round++) {
         u->guessed = 0;
         for (size_t i = 0; i < u->kinds.count; i++)
@@ -492,7 +492,7 @@ static struct ms_error *guess_all(struct guesser *u)
 
 ms_result ms_go_guess(struct ms_go_typing *g)
 {
-    struct guesser u = {.g = g, .candidates = {.shapes = &g->shapes}};
+    struct guesser u = {.g = g, .candidates = {.heap = g->heap, .shapes = &g->shapes}};
     struct ms_error *error = NULL;
     each_untyped(&u, count_bytes);
     if (u.guessed > g->heap->live.bytes / UNTYPED_SHARE)
