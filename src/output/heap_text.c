@@ -248,8 +248,9 @@ static void write_typed(const struct ms_view *view, const struct ms_heap_report 
     if (certain)
         putc(')', view->out);
     if (report->typed[MS_BY_GUESS].bytes)
-        fprintf(view->out, "; of %s guessed from the size alone (?)",
-                ms_share_text(report->typed[MS_BY_GUESS].bytes, live, share));
+        fprintf(view->out, "; of %s guessed from %s (?)",
+                ms_share_text(report->typed[MS_BY_GUESS].bytes, live, share),
+                view->go ? "size, pointers and content" : "the size alone");
     putc('\n', view->out);
 }
 
