@@ -27,6 +27,8 @@
 /* A full image is cheap that takes at most this part of the memory that is available. */
 #define CHEAP_SHARE 3
 #define HALT_PATIENCE_NS 500000000ull
+#define BLOCKED_NS       500000000ull /* how long a thread that is blocked in the kernel is waited for while all run */
+#define BLOCKED_STOPS    6u           /* stops that may be given up for such ones */
 #define OWN_NEED (64ull << 20)
 #define LEAN_STORE (1ull << 20)
 #define LEAN_STACK       (4ull * MS_PAGE) /* of a thread, is kept mostly */
@@ -43,6 +45,8 @@ struct capture {
     struct ms_error *error;  /* of the tracing thread; owned */
     struct ms_error *looked; /* of the second one in the stop; owned */
     bool retry;
+    bool brief;    /* a thread that is blocked in the kernel ends the stop … */
+    pid_t blocked; /* … and this one did; 0: none */
 };
 
 static void progress(const struct capture *c, const char *stage, uint64_t done, uint64_t total)
@@ -292,10 +296,11 @@ static void *tracer(void *argument)
     ms_keeper_start(&keeper);
     ms_raise_priority();
     ms_second_raise(&c->second);
-    c->error = ms_freeze_start(image, &c->second, &freeze);
+    c->error = ms_freeze_start(image, &c->second, c->brief, &freeze);
+    c->blocked = c->error ? 0 : freeze.blocked;
     if (!c->error) {
         image->source->stopped = true;
-        c->error = take(c, &freeze);
+        c->error = c->blocked ? NULL : take(c, &freeze);
         image->source->stopped = false;
         image->taken_ns = freeze.interrupt_ns;
         ms_freeze_end(&freeze);
@@ -316,6 +321,47 @@ static void await_halt(const struct ms_image *image)
             nanosleep(&(struct timespec){0, 200000}, NULL);
 }
 
+static struct ms_error *stop_once(struct capture *c)
+{
+    pthread_t thread;
+    int failed = pthread_create(&thread, NULL, tracer, c);
+    if (failed)
+        return ms_error_errno(MS_TARGET, failed, "cannot start a thread");
+    pthread_join(thread, NULL);
+    c->image->attempts++;
+    return c->error;
+}
+
+/* Until a thread that is blocked in the kernel goes on; false when it does not. Nothing is stopped meanwhile. */
+static bool await_unblocked(pid_t tid, uint64_t deadline)
+{
+    while (ms_proc_state(tid) == 'D') {
+        if (ms_now_ns() > deadline)
+            return false;
+        nanosleep(&(struct timespec){0, 200000}, NULL);
+    }
+    return true;
+}
+
+/*
+ * Threads that write to a disk cannot be stopped until that is done, and all others would stand still for as long:
+ * they are let go on, and stopped again when it is done.
+ */
+static struct ms_error *stop(struct capture *c)
+{
+    const uint64_t deadline = ms_now_ns() + BLOCKED_NS;
+    c->brief = true;
+    for (unsigned i = 0; i < BLOCKED_STOPS; i++) {
+        MS_TRY(stop_once(c));
+        if (!c->blocked)
+            return NULL;
+        if (!await_unblocked(c->blocked, deadline))
+            break;
+    }
+    c->brief = false;
+    return stop_once(c);
+}
+
 /* One stop. Sets c->retry when another one is worth a try; LAST: this one has to do. */
 static struct ms_error *attempt(struct capture *c, bool last)
 {
@@ -329,16 +375,9 @@ static struct ms_error *attempt(struct capture *c, bool last)
     c->retry = !last && lean;
     if (lean)
         MS_TRY(sink->prepare(sink->self, image));
-    pthread_t thread;
-    int failed = pthread_create(&thread, NULL, tracer, c);
-    if (failed)
-        return ms_error_errno(MS_TARGET, failed, "cannot start a thread");
-    pthread_join(thread, NULL);
-    image->attempts++;
-    if (!c->error && image->halted)
+    MS_TRY(stop(c));
+    if (image->halted)
         await_halt(image);
-    if (c->error)
-        return c->error;
     if (image->kind == MS_FULL)
         MS_TRY(ms_stream_kept(image, c->options));
     if (!c->retry && !last && sink)

@@ -25,7 +25,8 @@
 #define TID_LIMIT (1u << 22)              /* PID_MAX_LIMIT, include/linux/threads.h */
 #define XSTATE_LIMIT (64u * 1024)         /* more than any CPU's XSAVE area */
 #define XSTATE_USUAL 2816u                /* with AVX-512 and protection keys */
-#define BLOCKED_PATIENCE_NS 200000000ull  /* how long D state (disk, NFS) is waited for */
+#define BLOCKED_PATIENCE_NS 200000000ull  /* how long D state (disk, NFS) is waited for … */
+#define BLOCKED_BRIEF_NS 5000000ull       /* … when another stop may find it better */
 /* A thread that sleeps takes about so long to stop, with two CPUs: for many we sleep so long at once. */
 #define STOP_NS          1500
 #define MANY             64u
@@ -155,10 +156,11 @@ static bool in_vfork(pid_t tid)
            (number == SYS_vfork || number == SYS_clone || number == SYS_clone3);
 }
 
-/* Waits for one thread that was interrupted. */
-static struct ms_error *await(struct ms_frozen *thread)
+/* Waits for one thread that was interrupted; for PATIENCE when it is blocked in the kernel, BLOCKED says that it was. */
+static struct ms_error *await(struct ms_frozen *thread, uint64_t patience, bool *blocked)
 {
     uint64_t begin = 0;
+    *blocked = false;
     for (unsigned tries = 0;; tries++) {
         int status;
         pid_t got = waitpid(thread->tid, &status, __WALL | WNOHANG);
@@ -178,8 +180,10 @@ static struct ms_error *await(struct ms_frozen *thread)
                 thread->state = MS_GONE;
                 return NULL;
             }
-            if (state == 'D' && (in_vfork(thread->tid) || now - begin > BLOCKED_PATIENCE_NS)) {
+            const bool vfork = state == 'D' && in_vfork(thread->tid);
+            if (vfork || (state == 'D' && now - begin > patience)) {
                 thread->state = MS_STUCK;
+                *blocked = !vfork;
                 return NULL;
             }
             if (now - begin > STOP_PATIENCE_NS)
@@ -213,8 +217,13 @@ static struct ms_error *stop_all(const struct ms_image *image, struct ms_freeze 
         const size_t count = freeze->threads.count;
         for (size_t left = count; left-- > waited;) {
             struct ms_frozen *thread = &freeze->threads.items[left];
+            bool blocked = false;
             if (thread->state == MS_ASKED)
-                MS_TRY(await(thread));
+                MS_TRY(await(thread, freeze->brief ? BLOCKED_BRIEF_NS : BLOCKED_PATIENCE_NS, &blocked));
+            if (blocked && freeze->brief) {
+                freeze->blocked = thread->tid;
+                return NULL;
+            }
             /* After an exec the leader's number may live on in another thread. */
             if (thread->state == MS_GONE)
                 unsee(freeze, thread->tid);
@@ -227,10 +236,10 @@ static struct ms_error *stop_all(const struct ms_image *image, struct ms_freeze 
     return ms_proc_ended(image->pid);
 }
 
-ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second,
+ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second, bool brief,
                           struct ms_freeze *freeze)
 {
-    *freeze = (struct ms_freeze){.second = second};
+    *freeze = (struct ms_freeze){.second = second, .brief = brief};
     freeze->seen = calloc(TID_LIMIT / 64, sizeof(uint64_t));
     if (!freeze->seen)
         return ms_error_nomem("the list of threads");
@@ -249,6 +258,9 @@ void ms_freeze_end(struct ms_freeze *freeze)
         ms_second_stay_awake(freeze->second);
     for (size_t i = 0; i < freeze->threads.count; i++) {
         struct ms_frozen *thread = &freeze->threads.items[i];
+        int status;
+        if (thread->state == MS_ASKED && waitpid(thread->tid, &status, __WALL | WNOHANG) == thread->tid)
+            settle(thread, status);
         if (thread->state == MS_STOPPED)
             ptrace(PTRACE_DETACH, thread->tid, 0, thread->signal);
         /* Others are not stopped, so they cannot be detached: the end of our thread does it. */

@@ -27,15 +27,17 @@ struct ms_freeze {
     uint64_t release_ns;   /* and when the last thread was let go */
     struct ms_second *second; /* not owned */
     size_t stuck;             /* threads whose registers had to be guessed */
+    bool brief;    /* for a thread that is blocked in the kernel the others do not wait long … */
+    pid_t blocked; /* … and this one was: not all stand still, and the stop is to be ended at once; 0: none */
 };
 
 /*
  * Seizes and stops all threads; those that are born meanwhile too. All ms_freeze_*
  * calls must come from one thread of ours; when that ends, for whatever reason,
  * the kernel lets the target go. On error nothing is left stopped. SECOND has nothing else to do
- * meanwhile.
+ * meanwhile. BRIEF: gives up early when a thread is blocked in the kernel (fsync), which freeze->blocked tells.
  */
-ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second,
+ms_result ms_freeze_start(const struct ms_image *image, struct ms_second *second, bool brief,
                           struct ms_freeze *freeze);
 
 /* Before the stop: makes room for the vector registers of about THREADS threads. */

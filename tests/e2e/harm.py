@@ -291,6 +291,40 @@ def go_target():
     check_equal(target.process.wait(20), 0, "exit status of the target")
 
 
+SYNCING = """
+import os, sys, threading
+counts = [0] * 4
+def sync(i):
+    with open(os.path.join(sys.argv[1], 'sync%d' % i), 'wb') as file:
+        while True:
+            os.pwrite(file.fileno(), bytes(1 << 20), 0)
+            os.fsync(file.fileno())
+            counts[i] += 1
+for i in range(len(counts)):
+    threading.Thread(target=sync, args=(i,), daemon=True).start()
+print('ready', flush=True)
+for line in sys.stdin:
+    print(*counts, flush=True)
+"""
+
+
+@test
+def waiting_for_a_disk():
+    """Threads in the midst of fsync() cannot be stopped before that is done; afterwards they all go on."""
+    target = harness.Target([sys.executable, "-S", "-u", "-c", SYNCING, harness.scratch()], truth=False)
+    for i in range(20):
+        finish(target.pid)
+        target.check_unharmed()
+        killed(target.pid, GENERATOR.uniform(0, 0.02))
+    before = target.ask("?").split()
+    for _ in range(100):
+        time.sleep(0.1)
+        now = target.ask("?").split()
+        if all(int(later) > int(earlier) for later, earlier in zip(now, before)):
+            return
+    check(False, "in 10 s not every thread went on: %s, then %s" % (before, now))
+
+
 @test
 def killed_with_many_threads():
     """Killed while it stops or releases 1000 threads: none stays behind."""
