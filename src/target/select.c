@@ -165,5 +165,5 @@ ms_result ms_select_more(struct ms_image *image, const struct ms_selection *sele
     if (!error)
         error = cut_out(image, &spans);
     ms_vector_free(&spans.list);
-    return error;
+    return error; // cppcheck-suppress returnDanglingLifetime
 }
