@@ -91,15 +91,14 @@ static bool count_state(struct ms_go_group *group, const struct ms_go_goroutine 
     size_t known = 0;
     while (known < group->states.count && strcmp(group->states.items[known].state, goroutine->state) != 0)
         known++;
-    struct ms_go_state_count *state = group->states.items ? &group->states.items[known] : NULL;
     if (known == group->states.count) {
-        state = ms_vector_add(&group->states);
+        struct ms_go_state_count *state = ms_vector_add(&group->states);
         if (!state)
             return false;
         state->state = goroutine->state;
         state->wait_reason = goroutine->wait_reason;
     }
-    state->count++;
+    group->states.items[known].count++;
     return true;
 }
 

@@ -21,8 +21,8 @@ FIXTURES = {
     "types_rust": (1, 0.8, 20),
 }
 if not os.environ.get("NAMES_OF_ALL"):  # most of the time is gdb's; by hand all of them
-    FEW = ("types_c_O2",) if os.environ.get("SANITIZERS") == "yes" else ("types_c_O0", "types_c_split")
-    FIXTURES = {name: FIXTURES[name] for name in (*FEW, "types_cxx", "types_rust")}
+    FEW = ("types_c_O2",) if os.environ.get("SANITIZERS") == "yes" else ("types_c_O0", "types_c_split", "types_cxx")
+    FIXTURES = {name: FIXTURES[name] for name in (*FEW, "types_rust")}
 # What gdb cannot be asked: clang 14 leaves the function of this static without a name.
 UNKNOWN = {"types_c_clang": ("tree_root",)}
 # Locals and parameters that the blocks of types_c_O0 hang from.
