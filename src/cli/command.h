@@ -60,7 +60,7 @@ struct ms_option {
     const char *const *words;
     unsigned word_count;
     uint64_t least, most;
-    ms_result (*take)(void *options, const char *text); /* TEXT is NULL without ARGUMENT */
+    struct ms_error *(*take)(void *options, const char *text); /* TEXT is NULL without ARGUMENT */
 };
 
 struct ms_command_line {

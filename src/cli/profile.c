@@ -28,7 +28,7 @@ static fill_function fill_heap, fill_allocs, fill_goroutine, fill_leaks, fill_re
 static const struct profile_type {
     const char *name;
     fill_function *fill;
-    ms_result (*open)(const struct ms_common *, struct ms_session *); /* what of the image it needs */
+    struct ms_error *(*open)(const struct ms_common *, struct ms_session *); /* what of the image it needs */
     bool objects;         /* of Go's heap, where there is one, or else of malloc's … */
     enum ms_want want;    /* … for them */
     enum ms_go_need need; /* of others */
