@@ -436,27 +436,8 @@ static struct ms_error *step_map(struct writer *w, const struct ms_go_expression
     return w->place == LOST ? NULL : follow(w);
 }
 
-/* The way begins anew, with what is known of STEP. */
-static struct ms_error *begin_at(struct writer *w, const struct ms_go_expression_step *step)
-{
-    const struct ms_type *type = step->what.type;
-    if (!type || type->kind == MS_TYPE_VOID || ms_go_owner_of(w->go_types, type) ||
-        !ms_go_type_of(w->go_types, type)) {
-        w->place = LOST;
-        return NULL;
-    }
-    w->starred = false;
-    w->base = step->address;
-    w->type = type;
-    w->place = step->what.count == 1 ? POINTED : SLICE;
-    w->length = step->what.count;
-    return step->what.count == 1 ? ms_rewrite(&w->text, "(*%s)(0x%" PRIx64 ")", type->name, step->address)
-                                 : ms_rewrite(&w->text, "(*[%" PRIu64 "]%s)(0x%" PRIx64 ")", step->what.count,
-                                              type->name, step->address);
-}
-
-/* The text is an unsafe.Pointer: what is there is known of STEP alone. */
-static struct ms_error *step_open(struct writer *w, const struct ms_go_expression_step *step)
+/* The way begins anew, with what is known of STEP; FROM says its address, and may be the text. */
+static struct ms_error *begin(struct writer *w, const struct ms_go_expression_step *step, const char *from)
 {
     const struct ms_type *type = step->what.type;
     w->place = LOST;
@@ -468,8 +449,22 @@ static struct ms_error *step_open(struct writer *w, const struct ms_go_expressio
     w->type = type;
     w->place = step->what.count == 1 ? POINTED : SLICE;
     w->length = step->what.count;
-    return step->what.count == 1 ? ms_rewrite(&w->text, "(*%s)(%s)", type->name, w->text)
-                                 : ms_rewrite(&w->text, "(*[%" PRIu64 "]%s)(%s)", step->what.count, type->name, w->text);
+    return step->what.count == 1
+               ? ms_rewrite(&w->text, "(*%s)(%s)", type->name, from)
+               : ms_rewrite(&w->text, "(*[%" PRIu64 "]%s)(%s)", step->what.count, type->name, from);
+}
+
+static struct ms_error *begin_at(struct writer *w, const struct ms_go_expression_step *step)
+{
+    char address[24];
+    snprintf(address, sizeof address, "0x%" PRIx64, step->address);
+    return begin(w, step, address);
+}
+
+/* The text is an unsafe.Pointer: what is there is known of STEP alone. */
+static struct ms_error *step_open(struct writer *w, const struct ms_go_expression_step *step)
+{
+    return begin(w, step, w->text);
 }
 
 /* The text is a channel, STEP its structure or its buffer. */
