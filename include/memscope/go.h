@@ -17,6 +17,11 @@ struct ms_go_range {
     uint64_t start, end;
 };
 
+static inline bool ms_go_is_in(const struct ms_go_range *range, uint64_t address)
+{
+    return address >= range->start && address < range->end;
+}
+
 /*
  * A module of Go code: the program, or a plugin. From runtime.moduledata (src/runtime/symtab.go),
  * checked against the maps.

@@ -144,19 +144,14 @@ static uint64_t word_at(const struct look *l, uint64_t offset)
     return word;
 }
 
-static bool is_within(const struct ms_go_range *range, uint64_t address)
-{
-    return address >= range->start && address < range->end;
-}
-
 /* Is ADDRESS among the variables or constants of a module? */
 static bool is_static(const struct guesser *u, uint64_t address)
 {
     const struct ms_go *go = u->g->heap->go;
     for (size_t i = 0; i < go->modules.count; i++) {
         const struct ms_go_module *m = &go->modules.items[i];
-        if (is_within(&m->noptrdata, address) || is_within(&m->data, address) || is_within(&m->bss, address) ||
-            is_within(&m->noptrbss, address) || is_within(&m->types, address))
+        if (ms_go_is_in(&m->noptrdata, address) || ms_go_is_in(&m->data, address) || ms_go_is_in(&m->bss, address) ||
+            ms_go_is_in(&m->noptrbss, address) || ms_go_is_in(&m->types, address))
             return true;
     }
     return false;
@@ -166,7 +161,7 @@ static bool is_code(const struct guesser *u, uint64_t address)
 {
     const struct ms_go *go = u->g->heap->go;
     for (size_t i = 0; i < go->modules.count; i++)
-        if (is_within(&go->modules.items[i].text, address))
+        if (ms_go_is_in(&go->modules.items[i].text, address))
             return true;
     return false;
 }

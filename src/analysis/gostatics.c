@@ -83,11 +83,6 @@ static bool has_holder(const struct finder *f, uint64_t address, uint64_t bytes)
     return low < f->holders.count && f->holders.items[low].address - address < bytes;
 }
 
-static bool is_in(struct ms_go_range range, uint64_t address)
-{
-    return address >= range.start && address < range.end;
-}
-
 static struct ms_error *find_holders(struct finder *f, const struct ms_go_module *module, struct ms_go_range range)
 {
     uint64_t words[PIECE_WORDS];
@@ -98,7 +93,8 @@ static struct ms_error *find_holders(struct finder *f, const struct ms_go_module
         if (!ms_image_read(f->g->t->image, at, words, size))
             continue;
         for (uint64_t i = 0; i < size / 8; i++) {
-            if ((!is_in(module->data, words[i]) && !is_in(module->bss, words[i])) || !has_root(f, words[i], NEAR))
+            if ((!ms_go_is_in(&module->data, words[i]) && !ms_go_is_in(&module->bss, words[i])) ||
+                !has_root(f, words[i], NEAR))
                 continue;
             struct holder *holder = f->holders.count < HOLDERS_MOST ? ms_vector_add(&f->holders) : NULL;
             if (!holder)
